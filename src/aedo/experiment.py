@@ -1,0 +1,75 @@
+"""The Experiment: one frozen, typed tree that says everything about a training, one child per stage of an utterance's way."""
+
+from __future__ import annotations
+
+from pydantic import model_validator
+
+from aedo.augment.specaugment import SpecAugmentConfig
+from aedo.augment.speed import SpeedConfig
+from aedo.config import Part
+from aedo.data.audio import AudioConfig
+from aedo.data.batch import BatchConfig
+from aedo.data.loader import LoaderConfig
+from aedo.data.order import OrderConfig
+from aedo.data.text import TokenizerConfig
+from aedo.features.logmel import LogMelConfig
+from aedo.losses.ctc import CtcConfig
+from aedo.losses.objective import LossConfig
+from aedo.model.aed import AED
+from aedo.model.conformer import ConformerConfig
+from aedo.model.frontend import ConvFrontendConfig
+from aedo.model.lstm_decoder import LstmDecoderConfig
+from aedo.search.beam import SearchConfig
+from aedo.train.config import TrainConfig
+
+
+class AugmentConfig(Part):
+    speed: SpeedConfig | None = SpeedConfig()
+    specaugment: SpecAugmentConfig | None = SpecAugmentConfig()
+
+
+class Experiment(Part):
+    audio: AudioConfig = AudioConfig()
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    order: OrderConfig = OrderConfig()
+    batch: BatchConfig = BatchConfig()
+    loader: LoaderConfig = LoaderConfig()
+    features: LogMelConfig = LogMelConfig()
+    augment: AugmentConfig = AugmentConfig()
+    frontend: ConvFrontendConfig = ConvFrontendConfig()
+    encoder: ConformerConfig = ConformerConfig()
+    ctc: CtcConfig = CtcConfig()
+    decoder: LstmDecoderConfig | None = LstmDecoderConfig()
+    loss: LossConfig = LossConfig()
+    train: TrainConfig = TrainConfig()
+    search: SearchConfig = SearchConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> Experiment:
+        if self.encoder.dim % self.encoder.attention.heads:
+            raise ValueError(
+                f"encoder.dim {self.encoder.dim} is not divisible by encoder.attention.heads {self.encoder.attention.heads}"
+            )
+        too_high = [layer for layer in self.ctc.layers if not 1 <= layer <= self.encoder.layers]
+        if too_high:
+            raise ValueError(f"ctc.layers {too_high} lie outside the encoder's layers 1 to {self.encoder.layers}")
+        if not isinstance(self.ctc.scales, float) and len(self.ctc.scales) != len(self.ctc.layers):
+            raise ValueError(f"ctc.scales has {len(self.ctc.scales)} values for {len(self.ctc.layers)} ctc.layers")
+        if self.decoder is None and not self.ctc.layers:
+            raise ValueError("nothing to train: there is neither a decoder nor a CTC head")
+        if self.audio.sample_rate != self.features.sample_rate:
+            raise ValueError(
+                f"features.sample_rate {self.features.sample_rate} differs from audio.sample_rate {self.audio.sample_rate}"
+            )
+        return self
+
+    def build_model(self, vocabulary: int) -> AED:
+        """The model with fresh parameters from torch's random state.  `vocabulary`: labels including EOS, without blank."""
+        dim = self.encoder.dim
+        return AED(
+            self.features.build(),
+            self.frontend.build(self.features.dim, dim, self.encoder.dropout),
+            self.encoder.build(),
+            self.ctc.build(dim, vocabulary),
+            None if self.decoder is None else self.decoder.build(dim, vocabulary),
+        )

@@ -1,0 +1,64 @@
+"""The whole model: front-end, encoder, CTC heads, decoder.
+
+B batch, N samples, T encoder frames, V labels of the vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from aedo.features.logmel import Features, LogMel
+from aedo.model.conformer import Conformer, Encoded
+from aedo.model.frontend import ConvFrontend
+from aedo.model.labels import Labels
+from aedo.model.lstm_decoder import DecoderOutput, LstmDecoder
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Everything the losses look at."""
+
+    encoded: Encoded
+    ctc_logits: dict[int, Tensor]
+    """By encoder layer: [B, T, V + 1], blank last."""
+    decoder: DecoderOutput | None
+
+
+class AED(nn.Module):
+    """Attention encoder-decoder with CTC heads on encoder layers; without a decoder, a CTC model."""
+
+    def __init__(
+        self,
+        features: LogMel,
+        frontend: ConvFrontend,
+        encoder: Conformer,
+        ctc_heads: nn.ModuleDict,
+        decoder: LstmDecoder | None,
+    ) -> None:
+        super().__init__()
+        self.features, self.frontend, self.encoder = features, frontend, encoder
+        self.ctc_heads, self.decoder = ctc_heads, decoder
+        self.ctc_layers = tuple(int(layer) for layer in ctc_heads)
+
+    def forward(self, features: Features, labels: Labels) -> Outputs:
+        """Teacher-forced outputs; `labels` carry no EOS."""
+        encoded = self.encode(features)
+        logits = {layer: self.ctc_heads[str(layer)](encoded.layers[layer]) for layer in self.ctc_layers}
+        return Outputs(encoded, logits, None if self.decoder is None else self.decoder(encoded, labels.with_eos()))
+
+    def encode(self, features: Features) -> Encoded:
+        """Encoder states, with the layers that carry a CTC head."""
+        encoded: Encoded = self.encoder(self.frontend(features), self.frontend.lengths(features.lengths), self.ctc_layers)
+        return encoded
+
+    def ctc_log_probs(self, encoded: Encoded, layer: int | None = None) -> Tensor:
+        """[B, T, V + 1] float32, blank last, from the head on `layer` (default: the last head)."""
+        layer = self.ctc_layers[-1] if layer is None else layer
+        logits: Tensor = self.ctc_heads[str(layer)](encoded.layers[layer])
+        return logits.float().log_softmax(-1)
+
+    def encoder_frames(self, samples: Tensor) -> Tensor:
+        """Encoder frames for a number of samples, [B] -> [B], on the CPU."""
+        return self.frontend.lengths(self.features.lengths(samples))

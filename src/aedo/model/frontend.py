@@ -1,0 +1,98 @@
+"""Convolutional front-end: three convolutions over time and frequency that shorten time by six.
+
+B batch, T frames, T' frames after it, F mel filters, C channels, D model features.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from aedo.config import Part
+from aedo.features.logmel import Features
+from aedo.nn.convolution import Padding
+from aedo.nn.dropout import Dropout, DropoutConfig
+from aedo.nn.init import glorot_convolution_, linear
+from aedo.nn.masks import length_mask
+
+
+class ConvFrontendConfig(Part):
+    channels: tuple[int, int, int] = (32, 64, 64)
+    time_strides: tuple[int, int, int] = (1, 3, 2)
+    """Frames each convolution moves on; their product is the downsampling factor."""
+    kernel: int = Field(3, ge=1)
+    band_pool: int = Field(2, ge=1)
+    """Max-pooling over mel bands after the first convolution."""
+    padding: Padding = "consistent"
+
+    @property
+    def downsampling(self) -> int:
+        return math.prod(self.time_strides)
+
+    def build(self, features: int, dim: int, dropout: DropoutConfig) -> ConvFrontend:
+        convolutions = [
+            nn.Conv2d(inputs, outputs, self.kernel, stride=(stride, 1))
+            for inputs, outputs, stride in zip((1, *self.channels), self.channels, self.time_strides)
+        ]
+        bands = -(-features // self.band_pool)
+        projection = linear(bands * self.channels[-1], dim, bias=False)
+        return ConvFrontend(convolutions, self.band_pool, projection, dropout.build(), self.padding)
+
+
+class ConvFrontend(nn.Module):
+    """Features [B, T, F] -> frames [B, T', D].  Source: RETURNN, ConformerConvSubsample."""
+
+    def __init__(
+        self, convolutions: list[nn.Conv2d], band_pool: int, projection: nn.Linear, dropout: Dropout, padding: Padding
+    ) -> None:
+        super().__init__()
+        for convolution in convolutions:
+            glorot_convolution_(convolution)
+        self.convolutions = nn.ModuleList(convolutions)
+        self.projection, self.dropout = projection, dropout
+        self.band_pool, self.padding = band_pool, padding
+
+    def lengths(self, frames: Tensor) -> Tensor:
+        """Output frames for a number of feature frames, [B] -> [B]."""
+        for convolution in self.convolutions:
+            frames = (frames + convolution.stride[0] - 1).div(convolution.stride[0], rounding_mode="floor")
+        return frames
+
+    def convolve(self, features: Features) -> Tensor:
+        """[B, T, F] -> [B, T', F' C], frequency-major."""
+        x, lengths = features.values[:, None], features.lengths  # [B, 1, T, F]
+        for index, convolution in enumerate(self.convolutions):
+            if self.padding == "consistent":
+                x = x.masked_fill(~length_mask(lengths, x.shape[2], x.device)[:, None, :, None], 0.0)
+            x = convolution(nn.functional.pad(x, (*self._band_pads(x, convolution), *self._time_pads(x, convolution))))
+            x = nn.functional.relu(x)
+            if index == 0 and self.band_pool > 1:
+                x = self._pool_bands(x)
+            stride = convolution.stride[0]
+            lengths = (lengths + stride - 1).div(stride, rounding_mode="floor")
+        return x.permute(0, 2, 3, 1).flatten(2)
+
+    def forward(self, features: Features) -> Tensor:
+        y: Tensor = self.dropout(self.projection(self.convolve(features)))
+        return y
+
+    def _time_pads(self, x: Tensor, convolution: nn.Conv2d) -> tuple[int, int]:
+        kernel, stride = convolution.kernel_size[0], convolution.stride[0]
+        if self.padding == "consistent":
+            return (kernel - 1) // 2, kernel // 2
+        total = max(0, kernel - 1 - (x.shape[2] - 1) % stride)  # TensorFlow's "same", on the padded length
+        return total // 2, total - total // 2
+
+    @staticmethod
+    def _band_pads(x: Tensor, convolution: nn.Conv2d) -> tuple[int, int]:
+        kernel = convolution.kernel_size[1]
+        return (kernel - 1) // 2, kernel // 2
+
+    def _pool_bands(self, x: Tensor) -> Tensor:
+        missing = -x.shape[3] % self.band_pool  # only an odd number of bands needs padding
+        if missing:
+            x = nn.functional.pad(x, (missing // 2, missing - missing // 2), value=float("-inf"))
+        return torch.nn.functional.max_pool2d(x, (1, self.band_pool))

@@ -1,0 +1,47 @@
+"""The Conformer's convolution module.  B batch, T frames, D features."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from aedo.config import Part
+from aedo.nn.init import glorot_convolution_, linear
+from aedo.nn.norms import BatchNormConfig, FrameLayerNorm, LayerNormConfig, MaskedBatchNorm
+
+Padding = Literal["consistent", "batch"]
+"""consistent: padding is zero for every convolution, so a result does not depend on the rest of the batch.
+batch: the original's behaviour, where it does (needed only for exact parity with imported checkpoints)."""
+
+
+class ConvolutionConfig(Part):
+    kernel: int = Field(32, ge=1)
+    """Frames the depthwise convolution sees; an even one sees one more to the right."""
+    norm: Annotated[BatchNormConfig | LayerNormConfig, Field(discriminator="kind")] = BatchNormConfig()
+    padding: Padding = "consistent"
+
+    def build(self, dim: int) -> ConvolutionModule:
+        return ConvolutionModule(dim, self.kernel, self.norm.build(dim), zero_padding=self.padding == "consistent")
+
+
+class ConvolutionModule(nn.Module):
+    """Pointwise, GLU, depthwise over time, norm, swish, pointwise.  Source: Gulati et al. 2020 (Conformer)."""
+
+    def __init__(self, dim: int, kernel: int, norm: MaskedBatchNorm | FrameLayerNorm, *, zero_padding: bool) -> None:
+        super().__init__()
+        self.pointwise_in, self.pointwise_out = linear(dim, 2 * dim), linear(dim, dim)
+        self.depthwise = nn.Conv1d(dim, dim, kernel, groups=dim)
+        glorot_convolution_(self.depthwise)
+        self.norm, self.zero_padding = norm, zero_padding
+        self.pads = ((kernel - 1) // 2, kernel // 2)
+
+    def forward(self, x: Tensor, mask: Tensor, frames: int) -> Tensor:
+        """x [B, T, D], mask [B, T], frames: number of valid ones -> [B, T, D]."""
+        x = nn.functional.glu(self.pointwise_in(x), dim=-1)
+        if self.zero_padding:
+            x = x.masked_fill(~mask[..., None], 0.0)
+        x = self.depthwise(nn.functional.pad(x.transpose(1, 2), self.pads)).transpose(1, 2)
+        y: Tensor = self.pointwise_out(nn.functional.silu(self.norm(x, mask, frames)))
+        return y

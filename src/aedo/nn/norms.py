@@ -1,0 +1,76 @@
+"""Batch normalisation over the valid frames of a padded batch.  B batch, T frames, D features."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from aedo.config import Part
+
+
+class BatchNormConfig(Part):
+    kind: Literal["batch"] = "batch"
+    masked: bool = True
+    """Leave padding out of the statistics."""
+    eps: float = Field(1e-3, gt=0)
+    momentum: float = Field(0.1, gt=0, le=1)
+    """Weight of the new batch in the running statistics."""
+
+    def build(self, dim: int) -> MaskedBatchNorm:
+        return MaskedBatchNorm(dim, masked=self.masked, eps=self.eps, momentum=self.momentum)
+
+
+class LayerNormConfig(Part):
+    kind: Literal["layer"] = "layer"
+    eps: float = Field(1e-6, gt=0)
+
+    def build(self, dim: int) -> FrameLayerNorm:
+        return FrameLayerNorm(dim, eps=self.eps)
+
+
+class FrameLayerNorm(nn.LayerNorm):
+    """Layer normalisation with the signature of MaskedBatchNorm."""
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, frames: int = 0) -> Tensor:
+        return super().forward(x)
+
+
+class MaskedBatchNorm(nn.Module):
+    """BatchNorm on [B, T, D] in float32.
+
+    With `masked`, means and biased variances (also the running ones) come from the valid frames only; without, all frames
+    count and the running variance is the unbiased one.  Source: RETURNN, frontend/normalization.py.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, dim: int, *, masked: bool, eps: float, momentum: float) -> None:
+        super().__init__()
+        self.masked, self.eps, self.momentum = masked, eps, momentum
+        self.weight, self.bias = nn.Parameter(torch.ones(dim)), nn.Parameter(torch.zeros(dim))
+        self.register_buffer("running_mean", torch.zeros(dim))
+        self.register_buffer("running_var", torch.ones(dim))
+
+    def forward(self, x: Tensor, mask: Tensor, frames: int) -> Tensor:
+        """x [B, T, D], mask [B, T] True on valid frames, frames: how many those are -> [B, T, D] float32."""
+        x = x.float()
+        if not self.training:
+            scale = self.weight * torch.rsqrt(self.running_var + self.eps)
+            return x * scale + (self.bias - self.running_mean * scale)
+        if not self.masked:
+            normed = nn.functional.batch_norm(
+                x.flatten(0, 1), self.running_mean, self.running_var, self.weight, self.bias, True, self.momentum, self.eps
+            )
+            return normed.view_as(x)
+        valid = mask[..., None].to(x.dtype)  # [B, T, 1]
+        mean = (x * valid).sum((0, 1)) / frames
+        centred = (x - mean) * valid  # padding becomes zero; nothing reads it
+        var = centred.square().sum((0, 1)) / frames
+        with torch.no_grad():
+            self.running_mean.lerp_(mean.detach(), self.momentum)
+            self.running_var.lerp_(var.detach(), self.momentum)
+        return centred * (self.weight * torch.rsqrt(var + self.eps)) + self.bias

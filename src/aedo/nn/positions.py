@@ -1,0 +1,100 @@
+"""Relative positions for self-attention.  T frames, H heads, E features of a head, D model features."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from aedo.config import Part
+from aedo.nn.dropout import Dropout
+from aedo.nn.init import glorot_, linear
+
+
+class ClippedPositionsConfig(Part):
+    """Learned vectors per clipped distance, added to the keys (Shaw et al. 2018); no biases in the attention."""
+
+    kind: Literal["clipped"] = "clipped"
+    clip: int = Field(16, ge=1)
+    """Largest distance told apart."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout on the position vectors, drawn per distance and shared by batch and heads."""
+
+    def build(self, dim: int, heads: int) -> ClippedPositions:
+        return ClippedPositions(dim // heads, self.clip, Dropout(self.dropout, "none"))
+
+
+class TransformerXLPositionsConfig(Part):
+    """Projected sinusoids with two learned query biases (Dai et al. 2019); biases in the attention's projections."""
+
+    kind: Literal["transformer_xl"] = "transformer_xl"
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout on the sinusoids, drawn per distance."""
+
+    def build(self, dim: int, heads: int) -> TransformerXLPositions:
+        return TransformerXLPositions(dim, heads, Dropout(self.dropout, "none"))
+
+
+PositionsConfig = Annotated[ClippedPositionsConfig | TransformerXLPositionsConfig, Field(discriminator="kind")]
+
+
+def relative_shift(scores: Tensor) -> Tensor:
+    """[..., T, 2T - 1] by (query i, distance d + T - 1) -> [..., T, T] by (query i, key j), d = j - i."""
+    *lead, frames, distances = scores.shape
+    if frames == 1:
+        return scores
+    # Row i must start at column T - 1 - i: in the flattened rows that is a constant stride of 2T - 2.
+    flat = scores.reshape(*lead, frames * distances)[..., frames - 1 : -1]
+    return flat.view(*lead, frames, distances - 1)[..., :frames]
+
+
+class RelativePositionTable(nn.Embedding):
+    """The learned vectors, [2 clip + 1, E]; zero at the start, as in the reference."""
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.weight)
+
+
+class ClippedPositions(nn.Module):
+    def __init__(self, head_dim: int, clip: int, dropout: Dropout) -> None:
+        super().__init__()
+        self.clip, self.dropout = clip, dropout
+        self.table = RelativePositionTable(2 * clip + 1, head_dim)
+
+    biased = False
+
+    def forward(self, query: Tensor) -> tuple[Tensor, Tensor]:
+        """query [B, H, T, E] -> (query for the content term, position scores [B, H, T, T])."""
+        frames = query.shape[-2]
+        distance = torch.arange(1 - frames, frames, device=query.device).clamp_(-self.clip, self.clip) + self.clip
+        vectors = self.dropout(self.table(distance))  # [2T - 1, E]
+        return query, relative_shift(query @ vectors.T)
+
+
+class TransformerXLPositions(nn.Module):
+    def __init__(self, dim: int, heads: int, dropout: Dropout) -> None:
+        super().__init__()
+        self.dim, self.heads, self.dropout = dim, heads, dropout
+        self.projection = linear(dim, dim, bias=False)
+        self.content_bias = nn.Parameter(glorot_(torch.empty(heads, dim // heads), heads, dim // heads))
+        self.position_bias = nn.Parameter(glorot_(torch.empty(heads, dim // heads), heads, dim // heads))
+
+    biased = True
+
+    def forward(self, query: Tensor) -> tuple[Tensor, Tensor]:
+        """query [B, H, T, E] -> (query for the content term, position scores [B, H, T, T])."""
+        frames = query.shape[-2]
+        sinusoids = self.dropout(relative_sinusoids(frames, self.dim, query.device))  # [2T - 1, D]
+        vectors = self.projection(sinusoids).view(2 * frames - 1, self.heads, -1)
+        scores = (query + self.position_bias[:, None]) @ vectors.permute(1, 2, 0)  # [B, H, T, 2T - 1]
+        return query + self.content_bias[:, None], relative_shift(scores)
+
+
+def relative_sinusoids(frames: int, dim: int, device: torch.device) -> Tensor:
+    """Sine in the first half, cosine in the second, for the distances 1 - T .. T - 1 -> [2T - 1, D]."""
+    frequency = torch.exp(torch.arange(0, dim, 2, device=device) * (-math.log(1e4) / dim))
+    angle = torch.arange(1 - frames, frames, device=device)[:, None] * frequency
+    return torch.cat([angle.sin(), angle.cos()], dim=-1)
