@@ -97,7 +97,9 @@ class LogMel(nn.Module):
         with torch.autocast(audio.device.type, enabled=False):
             signal = nn.functional.pad(audio.float(), (0, tail))
             if signal.shape[1] < self.fft:
-                return Features(signal.new_zeros(len(lengths), max(0, int(frames.max())), self.filters.shape[1]), frames)
+                return Features(
+                    signal.new_zeros(len(lengths), max(0, int(frames.max())), self.filters.shape[1]), frames
+                )
             windows = signal.unfold(1, self.fft, self.hop) * self.window  # [B, T, fft]
             power = torch.fft.rfft(windows).abs().square()  # [B, T, bins]
             mel = power @ self.filters  # [B, T, F]

@@ -50,7 +50,9 @@ class AED(nn.Module):
 
     def encode(self, features: Features) -> Encoded:
         """Encoder states, with the layers that carry a CTC head."""
-        encoded: Encoded = self.encoder(self.frontend(features), self.frontend.lengths(features.lengths), self.ctc_layers)
+        encoded: Encoded = self.encoder(
+            self.frontend(features), self.frontend.lengths(features.lengths), self.ctc_layers
+        )
         return encoded
 
     def ctc_log_probs(self, encoded: Encoded, layer: int | None = None) -> Tensor:

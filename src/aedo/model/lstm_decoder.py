@@ -144,8 +144,12 @@ class LstmDecoder(nn.Module):
         memory = self.memory(encoded).select(packing.order)
         embedded = self._embed_shifted(labels.ids[packing.order])  # [B, U, E]
         size = embedded.shape[-1]
-        weight_embedding, weight_context = self.lstm.weight_input.split([size, self.lstm.weight_input.shape[1] - size], 1)
-        gates_label = nn.functional.linear(embedded, weight_embedding, self.lstm.bias)  # [B, U, 4H], outside the recurrence
+        weight_embedding, weight_context = self.lstm.weight_input.split(
+            [size, self.lstm.weight_input.shape[1] - size], 1
+        )
+        gates_label = nn.functional.linear(
+            embedded, weight_embedding, self.lstm.bias
+        )  # [B, U, 4H], outside the recurrence
 
         rows = len(labels.lengths)
         state = LstmState(*(embedded.new_zeros(2, rows, self.lstm.units, dtype=torch.float32)))
@@ -181,7 +185,11 @@ class LstmDecoder(nn.Module):
         zeros = memory.fertility.new_zeros
         units = self.lstm.units
         return DecoderState(
-            zeros(batch, 1, units), zeros(batch, 1, units), zeros(batch, 1, dim), zeros(batch, 1, frames), zeros(batch, 1, frames)
+            zeros(batch, 1, units),
+            zeros(batch, 1, units),
+            zeros(batch, 1, dim),
+            zeros(batch, 1, frames),
+            zeros(batch, 1, frames),
         )
 
     def step(self, memory: DecoderMemory, labels: Tensor | None, state: DecoderState) -> tuple[Tensor, DecoderState]:
@@ -192,7 +200,9 @@ class LstmDecoder(nn.Module):
         else:
             embedded = self.embedding(labels)
         gates = nn.functional.linear(torch.cat([embedded, state.context], -1), self.lstm.weight_input, self.lstm.bias)
-        output, recurrent = self.lstm(gates.flatten(0, 1), LstmState(state.hidden.flatten(0, 1), state.cell.flatten(0, 1)))
+        output, recurrent = self.lstm(
+            gates.flatten(0, 1), LstmState(state.hidden.flatten(0, 1), state.cell.flatten(0, 1))
+        )
         output = output.view(batch, beam, -1)
         weights = self.attention(
             self.attention.query(output), memory.keys[:, None], state.accumulated, memory.mask[:, None]

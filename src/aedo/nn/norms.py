@@ -63,13 +63,20 @@ class MaskedBatchNorm(nn.Module):
             return x * scale + (self.bias - self.running_mean * scale)
         if not self.masked:
             normed = nn.functional.batch_norm(
-                x.flatten(0, 1), self.running_mean, self.running_var, self.weight, self.bias, True, self.momentum, self.eps
+                x.flatten(0, 1),
+                self.running_mean,
+                self.running_var,
+                self.weight,
+                self.bias,
+                True,
+                self.momentum,
+                self.eps,
             )
             return normed.view_as(x)
         valid = mask[..., None].to(x.dtype)  # [B, T, 1]
         mean = (x * valid).sum((0, 1)) / frames
-        centred = (x - mean) * valid  # padding becomes zero; nothing reads it
-        var = centred.square().sum((0, 1)) / frames
+        centred = x - mean
+        var = (centred.square() * valid).sum((0, 1)) / frames
         with torch.no_grad():
             self.running_mean.lerp_(mean.detach(), self.momentum)
             self.running_var.lerp_(var.detach(), self.momentum)

@@ -1,0 +1,157 @@
+"""Names and layouts of RETURNN's PyTorch checkpoints of this model family, and the way to ours.
+
+RETURNN keeps linear weights as [in, out], ours are torch's [out, in]; everything else keeps its layout.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
+
+from aedo.errors import UserError
+from aedo.model.aed import AED
+
+Transform = Callable[[Tensor], Tensor]
+
+
+def _copy(value: Tensor) -> Tensor:
+    return value
+
+
+def _transpose(value: Tensor) -> Tensor:
+    return value.T
+
+
+# Our name (a pattern) -> RETURNN's name, and how the value changes on the way to us (both ways alike: it is its own inverse).
+_RULES: tuple[tuple[str, str, Transform], ...] = (
+    (r"frontend\.convolutions\.(\d+)\.weight", r"encoder.input_layer.conv_layers.\1.filter", _copy),
+    (r"frontend\.convolutions\.(\d+)\.bias", r"encoder.input_layer.conv_layers.\1.bias", _copy),
+    (r"frontend\.projection\.weight", r"encoder.input_projection.weight", _transpose),
+    (r"encoder\.layers\.(\d+)\.ff([12])\.hidden\.weight", r"encoder.layers.\1.ffn\2.linear_ff.weight", _transpose),
+    (r"encoder\.layers\.(\d+)\.ff([12])\.hidden\.bias", r"encoder.layers.\1.ffn\2.linear_ff.bias", _copy),
+    (r"encoder\.layers\.(\d+)\.ff([12])\.out\.weight", r"encoder.layers.\1.ffn\2.linear_out.weight", _transpose),
+    (r"encoder\.layers\.(\d+)\.ff([12])\.out\.bias", r"encoder.layers.\1.ffn\2.linear_out.bias", _copy),
+    (r"encoder\.layers\.(\d+)\.ff([12])_norm\.weight", r"encoder.layers.\1.ffn\2_layer_norm.scale", _copy),
+    (r"encoder\.layers\.(\d+)\.ff([12])_norm\.bias", r"encoder.layers.\1.ffn\2_layer_norm.bias", _copy),
+    (r"encoder\.layers\.(\d+)\.attention_norm\.weight", r"encoder.layers.\1.self_att_layer_norm.scale", _copy),
+    (r"encoder\.layers\.(\d+)\.attention_norm\.bias", r"encoder.layers.\1.self_att_layer_norm.bias", _copy),
+    (r"encoder\.layers\.(\d+)\.convolution_norm\.weight", r"encoder.layers.\1.conv_layer_norm.scale", _copy),
+    (r"encoder\.layers\.(\d+)\.convolution_norm\.bias", r"encoder.layers.\1.conv_layer_norm.bias", _copy),
+    (r"encoder\.layers\.(\d+)\.final_norm\.weight", r"encoder.layers.\1.final_layer_norm.scale", _copy),
+    (r"encoder\.layers\.(\d+)\.final_norm\.bias", r"encoder.layers.\1.final_layer_norm.bias", _copy),
+    (r"encoder\.layers\.(\d+)\.attention\.qkv\.weight", r"encoder.layers.\1.self_att.qkv.weight", _transpose),
+    (r"encoder\.layers\.(\d+)\.attention\.qkv\.bias", r"encoder.layers.\1.self_att.qkv.bias", _copy),
+    (r"encoder\.layers\.(\d+)\.attention\.out\.weight", r"encoder.layers.\1.self_att.proj.weight", _transpose),
+    (r"encoder\.layers\.(\d+)\.attention\.out\.bias", r"encoder.layers.\1.self_att.proj.bias", _copy),
+    (
+        r"encoder\.layers\.(\d+)\.attention\.position\.table\.weight",
+        r"encoder.layers.\1.self_att.learned_pos_emb.pos_emb",
+        _copy,
+    ),
+    (
+        r"encoder\.layers\.(\d+)\.attention\.position\.projection\.weight",
+        r"encoder.layers.\1.self_att.linear_pos.weight",
+        _transpose,
+    ),
+    (r"encoder\.layers\.(\d+)\.attention\.position\.content_bias", r"encoder.layers.\1.self_att.pos_bias_u", _copy),
+    (r"encoder\.layers\.(\d+)\.attention\.position\.position_bias", r"encoder.layers.\1.self_att.pos_bias_v", _copy),
+    (
+        r"encoder\.layers\.(\d+)\.convolution\.pointwise_in\.weight",
+        r"encoder.layers.\1.conv_block.positionwise_conv1.weight",
+        _transpose,
+    ),
+    (
+        r"encoder\.layers\.(\d+)\.convolution\.pointwise_in\.bias",
+        r"encoder.layers.\1.conv_block.positionwise_conv1.bias",
+        _copy,
+    ),
+    (
+        r"encoder\.layers\.(\d+)\.convolution\.pointwise_out\.weight",
+        r"encoder.layers.\1.conv_block.positionwise_conv2.weight",
+        _transpose,
+    ),
+    (
+        r"encoder\.layers\.(\d+)\.convolution\.pointwise_out\.bias",
+        r"encoder.layers.\1.conv_block.positionwise_conv2.bias",
+        _copy,
+    ),
+    (
+        r"encoder\.layers\.(\d+)\.convolution\.depthwise\.weight",
+        r"encoder.layers.\1.conv_block.depthwise_conv.filter",
+        _copy,
+    ),
+    (
+        r"encoder\.layers\.(\d+)\.convolution\.depthwise\.bias",
+        r"encoder.layers.\1.conv_block.depthwise_conv.bias",
+        _copy,
+    ),
+    (
+        r"encoder\.layers\.(\d+)\.convolution\.norm\.running_mean",
+        r"encoder.layers.\1.conv_block.norm.running_mean",
+        _copy,
+    ),
+    (
+        r"encoder\.layers\.(\d+)\.convolution\.norm\.running_var",
+        r"encoder.layers.\1.conv_block.norm.running_variance",
+        _copy,
+    ),
+    (r"decoder\.attention\.key\.weight", r"enc_ctx.weight", _transpose),
+    (r"decoder\.attention\.key\.bias", r"enc_ctx.bias", _copy),
+    (r"decoder\.attention\.fertility\.weight", r"inv_fertility.weight", _transpose),
+    (r"decoder\.attention\.feedback\.weight", r"weight_feedback.weight", _transpose),
+    (r"decoder\.attention\.query\.weight", r"s_transformed.weight", _transpose),
+    (r"decoder\.attention\.energy\.weight", r"energy.weight", _transpose),
+    (r"decoder\.embedding\.weight", r"target_embed.weight", _copy),
+    (r"decoder\.lstm\.weight_input", r"s.ff_weight", _copy),
+    (r"decoder\.lstm\.weight_hidden", r"s.rec_weight", _copy),
+    (r"decoder\.lstm\.bias", r"s.bias", _copy),
+    (r"decoder\.readout\.weight", r"readout_in.weight", _transpose),
+    (r"decoder\.readout\.bias", r"readout_in.bias", _copy),
+    (r"decoder\.output\.weight", r"output_prob.weight", _transpose),
+    (r"decoder\.output\.bias", r"output_prob.bias", _copy),
+)
+
+
+def foreign_name(name: str, model: AED) -> tuple[str, Transform]:
+    """RETURNN's name of our parameter or buffer, and the change of layout between the two (its own inverse).
+
+    Two names depend on the model: the convolution module's norm (scale and bias for a layer norm, gamma and beta for a batch
+    norm) and the CTC head on the top layer of a model without decoder (`enc_logits`).
+    """
+    norm = re.fullmatch(r"encoder\.layers\.(\d+)\.convolution\.norm\.(weight|bias)", name)
+    if norm:
+        batch = f"{name.rsplit('.', 1)[0]}.running_mean" in dict(model.named_buffers())
+        ours = {"weight": "gamma" if batch else "scale", "bias": "beta" if batch else "bias"}
+        return f"encoder.layers.{norm[1]}.conv_block.norm.{ours[norm[2]]}", _copy
+    head = re.fullmatch(r"ctc_heads\.(\d+)\.(weight|bias)", name)
+    if head:
+        top = model.decoder is None and int(head[1]) == len(model.encoder.layers)
+        foreign = "enc_logits" if top else f"enc_aux_logits_{head[1]}"
+        return f"{foreign}.{head[2]}", _transpose if head[2] == "weight" else _copy
+    for pattern, replacement, transform in _RULES:
+        match = re.fullmatch(pattern, name)
+        if match:
+            return match.expand(replacement), transform
+    raise UserError(f"{name}: this parameter has no counterpart in RETURNN's checkpoints")
+
+
+def import_state(state: Mapping[str, Tensor], model: AED) -> None:
+    """Copy a RETURNN state dict into the model.  UserError lists what is missing, left over or misshaped; then nothing changed."""
+    values: dict[str, Tensor] = {}
+    problems: list[str] = []
+    for name, target in model.state_dict().items():
+        foreign, transform = foreign_name(name, model)
+        if foreign not in state:
+            problems.append(f"missing: {foreign} (our {name})")
+            continue
+        value = transform(state[foreign])
+        if value.shape != target.shape:
+            problems.append(f"shape: {foreign} gives {tuple(value.shape)}, our {name} has {tuple(target.shape)}")
+        values[name] = value
+    known = {foreign_name(name, model)[0] for name in model.state_dict()}
+    problems += [f"left over: {name} {tuple(state[name].shape)}" for name in state if name not in known]
+    if problems:
+        raise UserError("the checkpoint does not fit the model:\n  " + "\n  ".join(problems))
+    model.load_state_dict({name: value.contiguous().clone() for name, value in values.items()})
