@@ -1,0 +1,107 @@
+"""aedo prepare: a corpus becomes a folder that aedo trains from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+if TYPE_CHECKING:
+    from aedo.data.corpora.listing import Listing
+
+Out = Annotated[Path, typer.Option("-o", "--out", help="Folder to write (splits, card.md, refused.jsonl).")]
+Resample = Annotated[
+    bool, typer.Option("--resample", help="Convert any rate and channel count to 16 kHz mono FLAC in OUT/audio.")
+]
+Normalize = Annotated[
+    str,
+    typer.Option(
+        help="Text normalisation, steps in order: none; unicode (NFKC, plain quotes and dashes); nopunct (no "
+        "punctuation but apostrophes in words); upper; lower. Example: unicode,nopunct,upper."
+    ),
+]
+DevSpeakers = Annotated[
+    Optional[str],  # noqa: UP045 - typer evaluates it on Python 3.10 too
+    typer.Option(
+        help="Hold out training speakers as split dev: a number (the last N in sorted order), or names separated by "
+        "commas (one name that is a number: '19,')."
+    ),
+]
+DevFraction = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(min=0.0, max=1.0, help="Hold out this share of the training utterances as split dev."),
+]
+MaxRefused = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="Give up when a larger share of the utterances is refused.")
+]
+Jobs = Annotated[int, typer.Option(min=0, help="Worker processes; 0: one a core.")]
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(help="Turn a corpus into a folder to train from.", no_args_is_help=True, rich_markup_mode=None)
+    group.command("librispeech")(librispeech)
+    app.add_typer(group, name="prepare")
+
+
+def librispeech(
+    folder: Annotated[Path, typer.Argument(help="Folder with train-clean-100 and so on, or any part of that layout.")],
+    out: Out,
+    parts: Annotated[
+        str, typer.Option(help="Parts to use, separated by commas, such as train-clean-100,dev-clean. Default: all.")
+    ] = "",
+    download: Annotated[bool, typer.Option("--download", help="Fetch the parts from openslr.org first.")] = False,
+    resample: Resample = False,
+    normalize: Normalize = "none",
+    dev_speakers: DevSpeakers = None,
+    dev_fraction: DevFraction = None,
+    max_refused: MaxRefused = 0.5,
+    jobs: Jobs = 0,
+) -> None:
+    """LibriSpeech, or any corpus in its layout: PART/SPEAKER/CHAPTER/*.trans.txt with audio files beside."""
+    from aedo.data.corpora.librispeech import download_librispeech, list_librispeech
+
+    names = [part.strip() for part in parts.split(",") if part.strip()]
+    if download:
+        download_librispeech(folder, names or None)
+    listing = list_librispeech(folder, names or None)
+    _prepare(listing, out, resample, normalize, dev_speakers, dev_fraction, max_refused, jobs)
+
+
+def _prepare(
+    listing: Listing,
+    out: Path,
+    resample: bool,
+    normalize: str,
+    dev_speakers: str | None,
+    dev_fraction: float | None,
+    max_refused: float,
+    jobs: int,
+) -> None:
+    """The part all corpora share: check with a progress bar, then say what is there."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from aedo.data.prepare import PrepareOptions, prepare
+
+    options = PrepareOptions(
+        resample=resample,
+        normalize=normalize,
+        dev_speakers=dev_speakers,
+        dev_fraction=dev_fraction,
+        max_refused=max_refused,
+        jobs=jobs,
+    )
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bars:
+        bar = bars.add_task("checking audio", total=len(listing.items))
+        card = prepare(listing, out, options, lambda done, total: bars.update(bar, completed=done, total=total))
+    for note in card.notes:
+        typer.echo(f"note: {note}")
+    for name, split in card.splits.items():
+        speakers = "unknown" if split.speakers is None else split.speakers
+        typer.echo(f"{name}: {split.utterances} utterances, {split.hours:.2f} h, {speakers} speakers")
+    for group in card.refused:
+        typer.echo(f"refused: {group.count} x {group.reason}")
+    typer.echo(f"{out / 'card.md'} tells more")
