@@ -1,0 +1,80 @@
+"""The `@tag` decorator and the table of all tags.
+
+A tag is a pure function Experiment -> Experiment (with the values its spelling carries).  It is applied behind all the
+tags it names in `after`, whatever the order in the name, because it reads what they set.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from typing import Any, TypeVar
+
+from aedo.experiment import Experiment
+from aedo.recipes.notation import Pattern, Range
+
+F = TypeVar("F", bound=Callable[..., Experiment])
+
+
+@dataclass(frozen=True)
+class Tag:
+    name: str
+    """The letters of its first spelling, which no other tag shares: posdrop."""
+    patterns: tuple[Pattern, ...]
+    """All spellings, the preferred one first."""
+    apply: Callable[..., Experiment]
+    after: tuple[str, ...]
+    stage: str
+    """Station of the way of an utterance it belongs to: the file it stands in."""
+
+    @property
+    def doc(self) -> str:
+        return inspect.cleandoc(self.apply.__doc__ or "")
+
+    @property
+    def summary(self) -> str:
+        """First sentence of the docstring."""
+        first = self.doc.split("\n\n")[0].replace("\n", " ")
+        return first.split(". ")[0].rstrip(".") + "."
+
+
+TAGS: dict[str, Tag] = {}
+
+
+def tag(*spellings: str, after: Iterable[str] = (), **ranges: Range) -> Callable[[F], F]:
+    """Register a function as a tag.  `ranges` limit the values that the spellings name."""
+
+    def register(function: F) -> F:
+        patterns = tuple(Pattern(spelling, ranges) for spelling in spellings)
+        name = patterns[0].spelling.split("{")[0]
+        if name in TAGS:
+            raise ValueError(f"two tags are named {name!r}")
+        if not function.__doc__:
+            raise ValueError(f"tag {name!r} has no docstring")
+        unknown = set(ranges) - {value for pattern in patterns for value in pattern.types}
+        if unknown:
+            raise ValueError(f"tag {name!r} limits values it does not have: {sorted(unknown)}")
+        TAGS[name] = Tag(name, patterns, function, tuple(after), function.__module__.rsplit(".", 1)[-1])
+        return function
+
+    return register
+
+
+def application_order() -> list[str]:
+    """Names of all tags such that each comes behind those it reads; else in order of registration."""
+    sorter = TopologicalSorter({name: sorted(entry.after, key=list(TAGS).index) for name, entry in TAGS.items()})
+    return list(sorter.static_order())
+
+
+@dataclass(frozen=True)
+class Spelled:
+    """A tag as it stands in a name, with its values."""
+
+    text: str
+    tag: Tag
+    values: dict[str, Any]
+
+    def apply(self, experiment: Experiment) -> Experiment:
+        return self.tag.apply(experiment, **self.values)
