@@ -1,0 +1,64 @@
+"""Search over CTC frames.  B batch, T frames, U labels, K paths, V labels of the vocabulary; blank = V, the last."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from aedo.model.labels import EOS
+from aedo.nn.masks import length_mask
+from aedo.search.hypotheses import NBest
+
+
+@torch.inference_mode()
+def ctc_greedy(log_probs: Tensor, lengths: Tensor) -> NBest:
+    """The labels of the best frame path: repetitions merged, blanks removed.  One hypothesis, scored by its path.
+
+    log_probs [B, T, V + 1], lengths [B] int64 on the CPU.
+    """
+    frames = log_probs.shape[1]
+    values, path = log_probs.max(-1)  # [B, T]
+    valid = length_mask(lengths, frames, path.device)
+    ids, counts = collapse(path, valid, blank=log_probs.shape[-1] - 1)
+    scores = values.masked_fill(~valid, 0.0).sum(1)
+    return NBest(ids[:, None].cpu(), counts[:, None].cpu(), scores[:, None].float().cpu(), frames)
+
+
+def collapse(path: Tensor, valid: Tensor, *, blank: int) -> tuple[Tensor, Tensor]:
+    """Labels of frame paths: path [B, T] int64, valid [B, T] bool -> ids [B, U] (EOS behind the end), lengths [B].
+
+    A label that the path takes up again after a blank counts twice; EOS, which some models emit on frames, is dropped.
+    """
+    before = torch.nn.functional.pad(path[:, :-1], (1, 0), value=-1)
+    kept = valid & (path != before) & (path != blank) & (path != EOS)
+    counts = kept.sum(1)
+    slots = torch.where(kept, kept.cumsum(1) - 1, path.shape[1])  # frames without a label share one slot behind the end
+    ids = path.new_full((len(path), path.shape[1] + 1), EOS).scatter(1, slots, path)[:, : path.shape[1]]
+    return ids[:, : int(counts.max())].contiguous(), counts
+
+
+@torch.inference_mode()
+def ctc_paths(log_probs: Tensor, lengths: Tensor, *, beam: int) -> NBest:
+    """The K best frame paths, frame by frame; `labels` are the frames' symbols, nothing merged.  Scores are sums.
+
+    log_probs [B, T, V + 1], lengths [B] int64 on the CPU.  Source: the search the reference uses for its CTC models.
+    """
+    batch, frames, symbols = log_probs.shape
+    values, best = log_probs.topk(min(beam, symbols), -1)  # [B, T, W]: frames are independent of each other
+    width = best.shape[-1]
+    valid = length_mask(lengths, frames, best.device)
+    stay = torch.full((width,), float("-inf"), device=values.device)
+    stay[0] = 0.0
+    values = torch.where(valid[..., None], values.float(), stay)
+    best = torch.where(valid[..., None], best, EOS)
+    scores = values.new_zeros(batch, 1)
+    paths = best.new_zeros(batch, 1, 0)
+    for frame in range(frames):
+        totals = (scores[..., None] + values[:, None, frame]).flatten(1)  # [B, K W]
+        scores, chosen = totals.topk(min(beam, totals.shape[1]), -1)
+        back = chosen.div(width, rounding_mode="floor")
+        symbol = best[:, frame].gather(1, chosen % width)
+        history = paths.gather(1, back[..., None].expand(-1, -1, frame))
+        paths = torch.cat([history, symbol[..., None]], -1)
+    counts = lengths[:, None].expand(scores.shape).contiguous()
+    return NBest(paths.cpu(), counts, scores.cpu(), frames)

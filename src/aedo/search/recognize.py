@@ -1,0 +1,146 @@
+"""A model at work: audio in, text out, batched by padded samples.
+
+B batch, N samples, T encoder frames, U labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from aedo.data.text import Tokenizer
+from aedo.errors import UserError
+from aedo.model.aed import AED
+from aedo.model.conformer import Encoded
+from aedo.model.labels import EOS, Labels
+from aedo.search.beam import SearchConfig, beam_search
+from aedo.search.ctc import ctc_greedy
+from aedo.search.hypotheses import Hypothesis, NBest
+
+Samples = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Recognition:
+    text: str
+    """Words separated by single blanks."""
+    labels: tuple[int, ...]
+    """Of the best hypothesis, without EOS."""
+    score: float
+    """Beam search: mean log probability per label; CTC: log probability of the best frame path."""
+    hypotheses: tuple[Hypothesis, ...]
+    """All that the search kept, the best first; none where the audio is too short for a single frame."""
+    attention: npt.NDArray[np.float32] | None = None
+    """[U + 1, T] weights of the best hypothesis and its EOS, where asked for."""
+
+
+_NOTHING = Recognition("", (), 0.0, ())
+
+
+class Recognizer:
+    """Recognises utterances with a trained model, by beam search or, without a decoder or on request, by CTC.
+
+    Audio must be prepared as for the training: mono, at the model's rate, peak-normalised where the model expects it.
+    """
+
+    def __init__(
+        self,
+        model: AED,
+        tokenizer: Tokenizer,
+        config: SearchConfig,
+        device: torch.device | str = "cpu",
+        *,
+        use_ctc: bool = False,
+    ) -> None:
+        if use_ctc and not model.ctc_layers:
+            raise UserError("this model has no CTC head; recognise with the decoder's beam search")
+        self.device = torch.device(device)
+        self.model = model.to(self.device).eval()
+        self.tokenizer, self.config = tokenizer, config
+        self.use_ctc = use_ctc or model.decoder is None
+
+    def recognize(self, audio: Sequence[Samples], *, attention: bool = False) -> list[Recognition]:
+        """One result for each utterance ([N] float32), in the order given."""
+        results = [_NOTHING] * len(audio)
+        lengths = [len(samples) for samples in audio]
+        for chosen in batches(lengths, self.config.max_samples, self.config.max_utterances):
+            found = self.recognize_batch([audio[i] for i in chosen], attention=attention)
+            for i, result in zip(chosen, found, strict=True):
+                results[i] = result
+        return results
+
+    @torch.inference_mode()
+    def recognize_batch(self, audio: Sequence[Samples], *, attention: bool = False) -> list[Recognition]:
+        """All utterances padded to the longest, as one batch."""
+        lengths = torch.tensor([len(samples) for samples in audio])
+        audible = (self.model.encoder_frames(lengths) > 0).nonzero()[:, 0].tolist()
+        results = [_NOTHING] * len(audio)
+        if not audible:
+            return results
+        lengths = lengths[audible]
+        padded = torch.zeros(len(audible), int(lengths.max()))
+        for row, i in enumerate(audible):
+            padded[row, : len(audio[i])] = torch.from_numpy(audio[i])
+        encoded = self.model.encode(self.model.features(padded.to(self.device), lengths))
+        found = self._search(encoded)
+        for row, i in enumerate(audible):
+            results[i] = self._result(found.hypotheses(row))
+        if attention:
+            weights = self._attention(encoded, [results[i].labels for i in audible])
+            for row, i in enumerate(audible):
+                results[i] = replace(results[i], attention=weights[row])
+        return results
+
+    def _search(self, encoded: Encoded) -> NBest:
+        decoder = self.model.decoder
+        if self.use_ctc or decoder is None:
+            return ctc_greedy(self.model.ctc_log_probs(encoded), encoded.lengths)
+        return beam_search(
+            decoder,
+            decoder.memory(encoded),
+            encoded.lengths,
+            beam=self.config.beam,
+            length_normalization=self.config.length_normalization,
+        )
+
+    def _result(self, hypotheses: tuple[Hypothesis, ...]) -> Recognition:
+        if not hypotheses:
+            raise UserError(
+                "the search found no hypothesis with a finite score; the checkpoint's weights are not finite"
+            )
+        best = hypotheses[0]
+        return Recognition(self.tokenizer.decode(best.labels), best.labels, best.score, hypotheses)
+
+    def _attention(self, encoded: Encoded, labels: list[tuple[int, ...]]) -> list[npt.NDArray[np.float32]]:
+        """Weights of each utterance [U + 1, T]: one teacher-forced pass over what was recognised."""
+        decoder = self.model.decoder
+        if decoder is None:
+            raise UserError("this model has no decoder: there is no attention to show")
+        lengths = torch.tensor([len(ids) for ids in labels])
+        ids = torch.full((len(labels), int(lengths.max())), EOS)
+        for row, sequence in enumerate(labels):
+            ids[row, : len(sequence)] = torch.tensor(sequence, dtype=torch.int64)
+        output = decoder(encoded, Labels(ids.to(self.device), lengths).with_eos(), keep_attention=True)
+        weights = output.attention.float().cpu().numpy()  # [N, T], packed
+        rows, order = output.packing.rows.cpu().numpy(), output.packing.positions.cpu().numpy()
+        frames = encoded.lengths.tolist()
+        return [weights[rows == row][np.argsort(order[rows == row])][:, : frames[row]] for row in range(len(labels))]
+
+
+def batches(lengths: Sequence[int], max_samples: int, max_utterances: int) -> list[list[int]]:
+    """Indices of the utterances of each batch, the longest first; utterances x longest stays within `max_samples`.
+
+    An utterance longer than `max_samples` is a batch of its own.
+    """
+    groups: list[list[int]] = []
+    longest = 0
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if not groups or len(groups[-1]) >= max_utterances or (len(groups[-1]) + 1) * longest > max_samples:
+            groups.append([])
+            longest = lengths[i]
+        groups[-1].append(i)
+    return groups
