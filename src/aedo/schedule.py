@@ -56,10 +56,12 @@ class PiecewiseLinear(Part):
 
     @model_validator(mode="after")
     def _check(self) -> PiecewiseLinear:
-        if len(self.values) - len(self.nodes) not in (0, 1):
+        if not self.nodes or len(self.values) - len(self.nodes) not in (0, 1):
             raise ValueError("piecewise linear schedule needs as many values as nodes, or one more (the value at 0)")
         if any(b <= a for a, b in zip(self.nodes, self.nodes[1:])):
             raise ValueError(f"nodes must increase: {self.nodes}")
+        if len(self.values) > len(self.nodes) and self.nodes[0] <= 0:
+            raise ValueError(f"the first node must lie behind 0, where the first value belongs: {self.nodes}")
         return self
 
     def at(self, progress: Progress) -> float:
@@ -74,18 +76,101 @@ class PiecewiseLinear(Part):
 
 
 class WarmupInverseSqrt(Part):
-    """Linear warm-up to the peak, then peak / sqrt(1 + (i - warm-up) / norm).  Noam: norm = warm-up."""
+    """Linear warm-up to the peak, then peak / sqrt(1 + (i - warm-up) / norm).  Noam: norm = warm-up.
+
+    Source: Vaswani et al. 2017.
+    """
 
     kind: Literal["warmup_inverse_sqrt"] = "warmup_inverse_sqrt"
-    peak: float
+    peak: float = Field(gt=0)
     warmup: int = Field(ge=0)
     """Micro-steps of warm-up."""
     norm: int = Field(gt=0)
     """Micro-steps after which the square of the value has halved."""
 
     def at(self, progress: Progress) -> float:
-        i = progress.micro_step + 1
-        return self.peak * i / self.warmup if i <= self.warmup else self.peak / math.sqrt(1 + (i - self.warmup) / self.norm)
+        return _inverse_sqrt(progress.micro_step, self.peak, self.warmup, self.norm)
+
+
+def _inverse_sqrt(micro_step: int, peak: float, warmup: int, norm: int) -> float:
+    i = micro_step + 1
+    return peak * i / warmup if i <= warmup else peak / math.sqrt(1 + (i - warmup) / norm)
+
+
+class WavingInverseSqrt(Part):
+    """Warm-up and inverse square root, times a cosine that swings between 1 and `floor` ("lrcos" of the reference)."""
+
+    kind: Literal["waving_inverse_sqrt"] = "waving_inverse_sqrt"
+    peak: float = Field(gt=0)
+    warmup: int = Field(ge=0)
+    """Micro-steps of warm-up."""
+    norm: int = Field(gt=0)
+    """Micro-steps after which the square of the inverse square root has halved."""
+    period: int = Field(10_000, gt=0)
+    """Micro-steps of one swing; it starts at 1."""
+    floor: float = Field(1e-4, ge=0, le=1)
+
+    def at(self, progress: Progress) -> float:
+        swing = (1 + math.cos(2 * math.pi * progress.micro_step / self.period)) / 2
+        envelope = _inverse_sqrt(progress.micro_step, self.peak, self.warmup, self.norm)
+        return envelope * (self.floor + (1 - self.floor) * swing)
+
+
+class WarmupCosine(Part):
+    """Linear warm-up from 0, a pause at the peak, half a cosine down to `final`.  Source: Loshchilov & Hutter 2017.
+
+    The cosine takes `decay` sub-epochs of its own.  In the reference those are as many as the whole training has, so that
+    it ends before it arrives at `final`; give fewer to arrive.
+    """
+
+    kind: Literal["warmup_cosine"] = "warmup_cosine"
+    peak: float = Field(gt=0)
+    final: float = Field(ge=0)
+    warmup: float = Field(ge=0)
+    """Sub-epochs of warm-up."""
+    hold: float = Field(0.0, ge=0)
+    """Sub-epochs at the peak."""
+    decay: float = Field(gt=0)
+    """Sub-epochs of half a cosine; later the value rises again, as a cosine does."""
+
+    def at(self, progress: Progress) -> float:
+        if progress.epoch < self.warmup:
+            return self.peak * progress.epoch / self.warmup
+        x = max(0.0, progress.epoch - self.warmup - self.hold) / self.decay
+        return self.final + (self.peak - self.final) * (1 + math.cos(math.pi * x)) / 2
+
+
+class Leg(Part):
+    """Part of a ByEpoch schedule."""
+
+    epochs: int = Field(ge=1)
+    """Sub-epochs, the last of which has the value `end`."""
+    end: float = Field(gt=0)
+    spacing: Literal["linear", "geometric"] = "linear"
+
+
+class ByEpoch(Part):
+    """One value per sub-epoch, evenly or geometrically spaced in legs ("fine-tuning" of the reference).
+
+    A leg's first sub-epoch has the value at which the leg before ended (at first: `start`), its last one has the leg's
+    end; so at a joint two sub-epochs have the same value.  The last value holds afterwards.
+    """
+
+    kind: Literal["by_epoch"] = "by_epoch"
+    start: float = Field(gt=0)
+    legs: tuple[Leg, ...] = Field(min_length=1)
+
+    def at(self, progress: Progress) -> float:
+        epoch, start = math.floor(progress.epoch), self.start
+        for leg in self.legs:
+            if epoch < leg.epochs - 1:
+                share = epoch / (leg.epochs - 1)
+                geometric = leg.spacing == "geometric"
+                return start * (leg.end / start) ** share if geometric else start + (leg.end - start) * share
+            if epoch == leg.epochs - 1:
+                return leg.end
+            epoch, start = epoch - leg.epochs, leg.end
+        return start
 
 
 class Steps(Part):
@@ -100,6 +185,8 @@ class Steps(Part):
     def _check(self) -> Steps:
         if len(self.values) != len(self.nodes) + 1:
             raise ValueError("a schedule of steps needs one value more than nodes")
+        if any(b <= a for a, b in zip(self.nodes, self.nodes[1:])):
+            raise ValueError(f"nodes must increase: {self.nodes}")
         return self
 
     def at(self, progress: Progress) -> float:
@@ -107,13 +194,15 @@ class Steps(Part):
         return self.values[sum(x >= node for node in self.nodes)]
 
 
-Schedule = Annotated[Constant | PiecewiseLinear | WarmupInverseSqrt | Steps, Field(discriminator="kind")]
+AnySchedule = Constant | PiecewiseLinear | WarmupInverseSqrt | WavingInverseSqrt | WarmupCosine | ByEpoch | Steps
+
+Schedule = Annotated[AnySchedule, Field(discriminator="kind")]
 """Further kinds join this union."""
 
 Scheduled = float | Schedule
 """A plain number or a schedule."""
 
 
-def value_at(value: float | Constant | PiecewiseLinear | WarmupInverseSqrt | Steps, progress: Progress) -> float:
+def value_at(value: float | AnySchedule, progress: Progress) -> float:
     """The value of a number or schedule at this point of training."""
     return float(value) if isinstance(value, (int, float)) else value.at(progress)
