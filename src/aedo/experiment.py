@@ -1,4 +1,4 @@
-"""The Experiment: one frozen, typed tree that says everything about a training, one child per stage of an utterance's way."""
+"""The Experiment: one frozen, typed tree that says all about a training, one child per stage of an utterance's way."""
 
 from __future__ import annotations
 
@@ -46,10 +46,9 @@ class Experiment(Part):
 
     @model_validator(mode="after")
     def _check(self) -> Experiment:
-        if self.encoder.dim % self.encoder.attention.heads:
-            raise ValueError(
-                f"encoder.dim {self.encoder.dim} is not divisible by encoder.attention.heads {self.encoder.attention.heads}"
-            )
+        heads = self.encoder.attention.heads
+        if self.encoder.dim % heads:
+            raise ValueError(f"encoder.dim {self.encoder.dim} is not divisible by encoder.attention.heads {heads}")
         too_high = [layer for layer in self.ctc.layers if not 1 <= layer <= self.encoder.layers]
         if too_high:
             raise ValueError(f"ctc.layers {too_high} lie outside the encoder's layers 1 to {self.encoder.layers}")
@@ -57,14 +56,13 @@ class Experiment(Part):
             raise ValueError(f"ctc.scales has {len(self.ctc.scales)} values for {len(self.ctc.layers)} ctc.layers")
         if self.decoder is None and not self.ctc.layers:
             raise ValueError("nothing to train: there is neither a decoder nor a CTC head")
-        if self.audio.sample_rate != self.features.sample_rate:
-            raise ValueError(
-                f"features.sample_rate {self.features.sample_rate} differs from audio.sample_rate {self.audio.sample_rate}"
-            )
+        audio, features = self.audio.sample_rate, self.features.sample_rate
+        if audio != features:
+            raise ValueError(f"features.sample_rate {features} differs from audio.sample_rate {audio}")
         return self
 
     def build_model(self, vocabulary: int) -> AED:
-        """The model with fresh parameters from torch's random state.  `vocabulary`: labels including EOS, without blank."""
+        """A model with fresh parameters from torch's random state.  `vocabulary`: labels with EOS, without blank."""
         dim = self.encoder.dim
         return AED(
             self.features.build(),

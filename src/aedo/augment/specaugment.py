@@ -36,8 +36,8 @@ class SpecAugment:
     """Masks log-mel features with zeros; the caller applies it in training only.
 
     Per utterance the numbers of masks are drawn uniformly: over time between k1 + k2 and max(T // frames_per_mask, 2) x
-    (k0 + k1 + 2 k2), over bands between k1 + k2 and 2 k0 + k1 + 2 k2, where k0, k1, k2 are 1 from their step on.  Starts
-    are drawn without replacement, widths uniformly from 1; masks may overlap and are cut at the end of the utterance.
+    (k0 + k1 + 2 k2), over bands between k1 + k2 and 2 k0 + k1 + 2 k2, where k0, k1, k2 are 1 from their step on.
+    Starts are drawn without replacement, widths uniformly from 1; masks may overlap and end with the utterance.
     Source: Park et al. 2019, as in RETURNN, frontend/audio/specaugment.py.
     """
 

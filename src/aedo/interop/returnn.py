@@ -24,7 +24,7 @@ def _transpose(value: Tensor) -> Tensor:
     return value.T
 
 
-# Our name (a pattern) -> RETURNN's name, and how the value changes on the way to us (both ways alike: it is its own inverse).
+# Our name (a pattern) -> RETURNN's name, and how the value changes on the way (both ways alike: its own inverse).
 _RULES: tuple[tuple[str, str, Transform], ...] = (
     (r"frontend\.convolutions\.(\d+)\.weight", r"encoder.input_layer.conv_layers.\1.filter", _copy),
     (r"frontend\.convolutions\.(\d+)\.bias", r"encoder.input_layer.conv_layers.\1.bias", _copy),
@@ -117,8 +117,8 @@ _RULES: tuple[tuple[str, str, Transform], ...] = (
 def foreign_name(name: str, model: AED) -> tuple[str, Transform]:
     """RETURNN's name of our parameter or buffer, and the change of layout between the two (its own inverse).
 
-    Two names depend on the model: the convolution module's norm (scale and bias for a layer norm, gamma and beta for a batch
-    norm) and the CTC head on the top layer of a model without decoder (`enc_logits`).
+    Two names depend on the model: the convolution module's norm (scale and bias for a layer norm, gamma and beta for a
+    batch norm) and the CTC head on the top layer of a model without decoder (`enc_logits`).
     """
     norm = re.fullmatch(r"encoder\.layers\.(\d+)\.convolution\.norm\.(weight|bias)", name)
     if norm:
@@ -138,7 +138,10 @@ def foreign_name(name: str, model: AED) -> tuple[str, Transform]:
 
 
 def import_state(state: Mapping[str, Tensor], model: AED) -> None:
-    """Copy a RETURNN state dict into the model.  UserError lists what is missing, left over or misshaped; then nothing changed."""
+    """Copy a RETURNN state dict into the model.
+
+    UserError lists everything missing, left over or misshaped; then nothing has changed.
+    """
     values: dict[str, Tensor] = {}
     problems: list[str] = []
     for name, target in model.state_dict().items():

@@ -26,7 +26,8 @@ class CtcConfig(Part):
 def ctc_loss(log_probs: Tensor, lengths: Tensor, labels: Tensor, label_lengths: Tensor) -> Tensor:
     """Negative log-likelihood per utterance; 0 where the labels cannot fit the frames.
 
-    log_probs [B, T, V + 1] (blank last), lengths [B], labels [B, U], label_lengths [B]; lengths on the CPU -> [B] float32.
+    log_probs [B, T, V + 1] (blank last), lengths [B], labels [B, U], label_lengths [B] -> [B] float32.  Lengths live on
+    the CPU.
     Source: Graves et al. 2006.
     """
     return nn.functional.ctc_loss(

@@ -58,7 +58,7 @@ class Encoded:
 
 
 class ConformerBlock(nn.Module):
-    """Half feed-forward, self-attention, convolution, half feed-forward, all pre-norm with residuals; a norm at the end.
+    """Half feed-forward, self-attention, convolution, half feed-forward, pre-norm with residuals; a norm at the end.
 
     Source: Gulati et al. 2020; dropout behind the attention is the "fix245" of the reference.
     """

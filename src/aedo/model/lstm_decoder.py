@@ -1,6 +1,7 @@
 """The attention decoder: zoneout LSTM, additive attention with weight feedback, max-out read-out.
 
-B batch, K hypotheses, T frames, U labels, D encoder features, A attention features, H LSTM units, V labels, N packed labels.
+B batch, K hypotheses, T frames, U labels, D encoder features, A attention features, H LSTM units, V vocabulary,
+N packed labels.
 """
 
 from __future__ import annotations
@@ -105,7 +106,10 @@ class TargetEmbedding(nn.Embedding):
 
 
 class AdditiveAttention(nn.Module):
-    """One head; energies w tanh(key + feedback of the weights so far + query).  Source: Bahdanau et al. 2015, Tu et al. 2016."""
+    """One head; energies w tanh(key + feedback of the weights so far + query).
+
+    Source: Bahdanau et al. 2015; feedback with fertility: Tu et al. 2016.
+    """
 
     def __init__(self, dim: int, attention_dim: int, query_dim: int) -> None:
         super().__init__()
@@ -116,7 +120,7 @@ class AdditiveAttention(nn.Module):
         self.energy = linear(attention_dim, 1, bias=False)
 
     def forward(self, query: Tensor, keys: Tensor, accumulated: Tensor, mask: Tensor) -> Tensor:
-        """query [..., A] projected, keys [..., T, A], accumulated [..., T], mask [..., T] -> weights [..., T] float32."""
+        """query [..., A] projected, keys [..., T, A], accumulated and mask [..., T] -> weights [..., T] float32."""
         feedback = accumulated[..., None] * self.feedback.weight[:, 0]  # [..., T, A]
         energies = self.energy((keys + feedback + query[..., None, :]).tanh())[..., 0]
         return energies.float().masked_fill(~mask, float("-inf")).softmax(-1)

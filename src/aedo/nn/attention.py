@@ -21,7 +21,7 @@ class SelfAttentionConfig(Part):
     dropout: float = Field(0.1, ge=0, lt=1)
     """Dropout of the attention weights."""
     dropout_share: WeightShare = "none"
-    """none: a mask per weight; all_but_keys: one mask over the keys for the whole batch (the original before its fix)."""
+    """none: a mask per weight; all_but_keys: one over the keys for the whole batch (the original before its fix)."""
 
     def build(self, dim: int) -> SelfAttention:
         position = self.position.build(dim, self.heads)

@@ -1,7 +1,7 @@
 """Dropout whose mask can be shared along axes.
 
-The reference draws one mask over the features and shares it over batch and time (its default); sharing over time only, or
-not at all, are the usual alternatives.  B batch, T frames, D features.
+The reference draws one mask over the features and shares it over batch and time (its default); sharing over time only,
+or not at all, are the usual alternatives.  B batch, T frames, D features.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ class LstmState(NamedTuple):
 class ZoneoutLstm(nn.Module):
     """One step of an LSTM whose units keep their old value with some probability (Krueger et al. 2017).
 
-    Gates are ordered candidate, input, forget, output; biases start at zero.  In evaluation the state is the expected blend.
-    `zoned_output` says whether the output is the zoned hidden state (the paper) or the raw one (the reference).
+    Gates are ordered candidate, input, forget, output; biases start at zero.  In evaluation the state is the expected
+    blend.  `zoned_output`: whether the output is the zoned hidden state (the paper) or the raw one (the reference).
     """
 
     def __init__(

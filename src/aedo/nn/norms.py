@@ -41,8 +41,8 @@ class FrameLayerNorm(nn.LayerNorm):
 class MaskedBatchNorm(nn.Module):
     """BatchNorm on [B, T, D] in float32.
 
-    With `masked`, means and biased variances (also the running ones) come from the valid frames only; without, all frames
-    count and the running variance is the unbiased one.  Source: RETURNN, frontend/normalization.py.
+    With `masked`, means and biased variances (also the running ones) come from the valid frames only; without, all
+    frames count and the running variance is the unbiased one.  Source: RETURNN, frontend/normalization.py.
     """
 
     running_mean: Tensor

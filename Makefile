@@ -1,0 +1,36 @@
+# One virtual environment, built from pinned versions; every target sets up what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+SOURCES := src tests benchmarks
+
+.PHONY: demo test test-all check format bench clean
+
+demo: $(STAMP)  ## make a speech recogniser from nothing, measure it, write the report page
+	$(BIN)/aedo demo --out demo
+
+test: $(STAMP)  ## every test
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: $(STAMP)  ## format, lint, strict types, import of every module
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/python -m tests.import_everything
+
+format: $(STAMP)
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+bench: $(STAMP)  ## every benchmark: ratios against a named peer, measured in the same run
+	for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[synth,report,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache
