@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -40,7 +42,8 @@ Jobs = Annotated[int, typer.Option(min=0, help="Worker processes; 0: one a core.
 
 def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Turn a corpus into a folder to train from.", no_args_is_help=True, rich_markup_mode=None)
-    group.command("librispeech")(librispeech)
+    for command in (librispeech, table, folder, synthetic):
+        group.command(command.__name__)(command)
     app.add_typer(group, name="prepare")
 
 
@@ -68,6 +71,82 @@ def librispeech(
     _prepare(listing, out, resample, normalize, dev_speakers, dev_fraction, max_refused, jobs)
 
 
+def table(
+    file: Annotated[Path, typer.Argument(help="CSV, TSV or JSONL file; audio paths are relative to it.")],
+    out: Out,
+    audio_column: Annotated[
+        str, typer.Option(help="Column of the audio path. Default: the one named audio, path, file or wav.")
+    ] = "",
+    text_column: Annotated[
+        str, typer.Option(help="Column of the text. Default: the one named text, transcript or sentence.")
+    ] = "",
+    resample: Resample = False,
+    normalize: Normalize = "none",
+    dev_speakers: DevSpeakers = None,
+    dev_fraction: DevFraction = None,
+    max_refused: MaxRefused = 0.5,
+    jobs: Jobs = 0,
+) -> None:
+    """A table: a line an utterance, columns audio path and text, optional speaker, split and id."""
+    from aedo.data.corpora.table import list_table
+
+    listing = list_table(file, audio_column or None, text_column or None)
+    _prepare(listing, out, resample, normalize, dev_speakers, dev_fraction, max_refused, jobs)
+
+
+def folder(
+    folder: Annotated[Path, typer.Argument(help="Folder with audio files, each beside a .txt of the same name.")],
+    out: Out,
+    resample: Resample = False,
+    normalize: Normalize = "none",
+    dev_speakers: DevSpeakers = None,
+    dev_fraction: DevFraction = None,
+    max_refused: MaxRefused = 0.5,
+    jobs: Jobs = 0,
+) -> None:
+    """A folder of audio files with their texts beside them: talk.wav and talk.txt.
+
+    Folders named train, dev, test at the top are splits; a folder around the files names the speaker.
+    """
+    from aedo.data.corpora.folder import list_folder
+
+    _prepare(list_folder(folder), out, resample, normalize, dev_speakers, dev_fraction, max_refused, jobs)
+
+
+def synthetic(
+    out: Out,
+    train: Annotated[str, typer.Option(help="Training data: hours (1.5h) or utterances (1500).")] = "1h",
+    dev: Annotated[str, typer.Option(help="Development data: hours or utterances.")] = "60",
+    test: Annotated[str, typer.Option(help="Test data: hours or utterances.")] = "100",
+    speakers: Annotated[
+        int, typer.Option(min=1, help="Training speakers; dev and test have others, a fifth as many each.")
+    ] = 40,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 1,
+    jobs: Jobs = 0,
+) -> None:
+    """Sentences of a small grammar, spoken by espeak-ng in many voices (OUT/corpus, LibriSpeech's layout)."""
+    from aedo.data.corpora.librispeech import list_librispeech
+    from aedo.data.corpora.synthetic import SPLITS, Size, SyntheticOptions, write_synthetic
+
+    sizes = Size.parse(train), Size.parse(dev), Size.parse(test)
+    options = SyntheticOptions(*sizes, speakers=speakers, seed=seed, jobs=jobs)
+    with _progress("speaking") as update:
+        write_synthetic(out / "corpus", options, update)
+    _prepare(list_librispeech(out / "corpus", SPLITS), out, False, "none", None, None, 0.0, jobs)
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr; yields the function that moves it to (done, total)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        bar = bars.add_task(title, total=None)
+        yield lambda done, total: bars.update(bar, completed=done, total=total)
+
+
 def _prepare(
     listing: Listing,
     out: Path,
@@ -79,9 +158,6 @@ def _prepare(
     jobs: int,
 ) -> None:
     """The part all corpora share: check with a progress bar, then say what is there."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from aedo.data.prepare import PrepareOptions, prepare
 
     options = PrepareOptions(
@@ -92,11 +168,8 @@ def _prepare(
         max_refused=max_refused,
         jobs=jobs,
     )
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bars:
-        bar = bars.add_task("checking audio", total=len(listing.items))
-        card = prepare(listing, out, options, lambda done, total: bars.update(bar, completed=done, total=total))
+    with _progress("checking audio") as update:
+        card = prepare(listing, out, options, update)
     for note in card.notes:
         typer.echo(f"note: {note}")
     for name, split in card.splits.items():

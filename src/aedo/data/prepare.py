@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from aedo.data.card import DataCard, Utterance
 from aedo.data.check import Task, check_all
@@ -158,20 +158,13 @@ def _cut_line(utterance: Utterance, rate: int) -> str:
     return json.dumps(line, ensure_ascii=False) + "\n"
 
 
-class _Group(NamedTuple):
-    count: int
-    kind: str
-    example: str
-
-
 def _check_refused(out: Path, usable: int, refused: Sequence[Refused], limit: float) -> None:
     total = usable + len(refused)
     if usable and len(refused) <= limit * total:
         return
     examples = {r.kind: r.file for r in reversed(refused)}
     counts = Counter(r.kind for r in refused).most_common(8)
-    groups = [_Group(count, kind, examples[kind]) for kind, count in counts]
-    reasons = "".join(f"\n  {g.count} x {g.kind} (first: {g.example})" for g in groups)
+    reasons = "".join(f"\n  {count} x {kind} (first: {examples[kind]})" for kind, count in counts)
     raise UserError(
         f"{len(refused)} of {total} utterances are refused, the limit is {limit:.0%} (--max-refused):{reasons}\n"
         f"  all of them: {out / 'refused.jsonl'}"

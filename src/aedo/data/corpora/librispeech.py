@@ -79,8 +79,8 @@ def _read_chapter(transcript: Path, part: str, listing: Listing) -> None:
     try:
         lines = transcript.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        for id, path in audio.items():
-            listing.refuse(id, path, f"transcript is unreadable: {transcript.name}, {error}", part)
+        for id, file in audio.items():
+            listing.refuse(id, file, f"transcript is unreadable: {transcript.name}, {error}", part)
         return
     told = set()
     for line in lines:
