@@ -11,20 +11,24 @@ from aedo.errors import UserError
 
 VERBS = ("prepare", "train", "recog", "transcribe", "score", "average", "recipes", "diff", "report", "demo")
 
-app = typer.Typer(
-    help="Attention encoder-decoder + CTC speech recognition: a whole experiment is its name.",
-    no_args_is_help=True,
-    pretty_exceptions_show_locals=False,
-    rich_markup_mode=None,
-)
+
+def build() -> typer.Typer:
+    """The application with all verbs."""
+    app = typer.Typer(
+        help="Attention encoder-decoder + CTC speech recognition: a whole experiment is its name.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    for verb in VERBS:
+        import_module(f"aedo.commands.{verb}").register(app)
+    return app
 
 
 def main() -> None:
     """Entry point: a UserError is printed without traceback and ends with status 2."""
-    for verb in VERBS:
-        import_module(f"aedo.commands.{verb}").register(app)
     try:
-        app()
+        build()()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

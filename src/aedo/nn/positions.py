@@ -87,8 +87,8 @@ class TransformerXLPositions(nn.Module):
     def forward(self, query: Tensor) -> tuple[Tensor, Tensor]:
         """query [B, H, T, E] -> (query for the content term, position scores [B, H, T, T])."""
         frames = query.shape[-2]
-        sinusoids = self.dropout(relative_sinusoids(frames, self.dim, query.device))  # [2T - 1, D]
-        vectors = self.projection(sinusoids).view(2 * frames - 1, self.heads, -1)
+        sinusoids = relative_sinusoids(frames, self.dim, query.device).to(self.projection.weight.dtype)
+        vectors = self.projection(self.dropout(sinusoids)).view(2 * frames - 1, self.heads, -1)
         scores = (query + self.position_bias[:, None]) @ vectors.permute(1, 2, 0)  # [B, H, T, 2T - 1]
         return query + self.content_bias[:, None], relative_shift(scores)
 

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from aedo.nn.dropout import Dropout, Share
+
+
+@pytest.mark.parametrize(("share", "expected"), [("none", (2, 5, 8)), ("time", (2, 1, 8)), ("batch_time", (1, 1, 8))])
+def test_mask_is_shared_along_the_named_axes(share: Share, expected: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    dropped = Dropout(0.5, share)(torch.ones(2, 5, 8)) == 0
+    for axis, size in enumerate(expected):
+        same = (dropped == dropped.narrow(axis, 0, 1)).all().item()
+        assert same is (size == 1), f"axis {axis}"
+
+
+@pytest.mark.parametrize("share", ["none", "time", "batch_time"])
+def test_keeps_the_mean(share: Share) -> None:
+    torch.manual_seed(0)
+    y = Dropout(0.3, share)(torch.ones(64, 1, 4096))
+    assert abs(y.mean().item() - 1) < 0.05  # four standard deviations of the smallest number of draws, 4096
+
+
+def test_packed_rows_share_a_mask_only_over_the_whole_batch() -> None:
+    torch.manual_seed(0)
+    shared = Dropout(0.5, "batch_time")(torch.ones(6, 32)) == 0
+    assert (shared == shared[:1]).all()
+    single = Dropout(0.5, "time")(torch.ones(6, 32)) == 0
+    assert not (single == single[:1]).all()
+
+
+@pytest.mark.parametrize(("rate", "training"), [(0.0, True), (0.9, False)])
+def test_off_returns_the_input_itself(rate: float, training: bool) -> None:
+    x = torch.randn(2, 3, 4)
+    assert Dropout(rate, "none").train(training)(x) is x

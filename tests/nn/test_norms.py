@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import torch
+
+from aedo.nn.masks import length_mask
+from aedo.nn.norms import BatchNormConfig, LayerNormConfig
+
+
+def test_masked_statistics_equal_those_of_the_valid_frames_alone() -> None:
+    torch.manual_seed(0)
+    x, lengths = torch.randn(3, 7, 4, requires_grad=True), torch.tensor([7, 2, 5])
+    mask = length_mask(lengths, 7, x.device)
+    norm = BatchNormConfig().build(4).train()
+    y = norm(x, mask, int(lengths.sum()))
+    rows = x[mask]
+    mean, var = rows.mean(0), rows.var(0, unbiased=False)
+    torch.testing.assert_close(y[mask], (rows - mean) / (var + 1e-3).sqrt())
+    torch.testing.assert_close(norm.running_mean, 0.1 * mean)
+    torch.testing.assert_close(norm.running_var, 0.9 + 0.1 * var)
+
+
+def test_padding_values_do_not_reach_the_valid_frames() -> None:
+    torch.manual_seed(0)
+    x, mask = torch.randn(2, 5, 3), length_mask(torch.tensor([5, 2]), 5, torch.device("cpu"))
+    changed = x.masked_fill(~mask[..., None], 1e3)
+    a, b = (BatchNormConfig().build(3).train()(values, mask, 7) for values in (x, changed))
+    assert torch.equal(a[mask], b[mask])
+
+
+def test_unmasked_is_torchs_own_batch_norm() -> None:
+    torch.manual_seed(0)
+    x, mask = torch.randn(2, 5, 3), torch.ones(2, 5, dtype=torch.bool)
+    ours, theirs = BatchNormConfig(masked=False).build(3).train(), torch.nn.BatchNorm1d(3, eps=1e-3).train()
+    torch.testing.assert_close(ours(x, mask, 10), theirs(x.transpose(1, 2)).transpose(1, 2))
+    torch.testing.assert_close(ours.running_var, theirs.running_var)
+    torch.testing.assert_close(ours.eval()(x, mask, 10), theirs.eval()(x.transpose(1, 2)).transpose(1, 2))
+
+
+def test_layer_norm_takes_the_same_arguments() -> None:
+    x = torch.randn(2, 5, 3)
+    norm = LayerNormConfig().build(3)
+    torch.testing.assert_close(norm(x, torch.ones(2, 5), 10), torch.nn.functional.layer_norm(x, (3,), eps=1e-6))

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from aedo.nn.dropout import Dropout
+from aedo.nn.positions import ClippedPositions, ClippedPositionsConfig, relative_shift, relative_sinusoids
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 7])
+def test_shift_moves_distances_to_their_keys(frames: int) -> None:
+    scores = torch.randn(2, 3, frames, 2 * frames - 1)
+    shifted = relative_shift(scores)
+    assert shifted.shape == (2, 3, frames, frames)
+    for i in range(frames):
+        for j in range(frames):
+            assert torch.equal(shifted[..., i, j], scores[..., i, j - i + frames - 1])
+
+
+def test_distances_beyond_the_clip_share_a_vector() -> None:
+    positions = ClippedPositions(4, 2, Dropout(0.0, "none"))
+    torch.nn.init.normal_(positions.table.weight)
+    _, scores = positions(torch.ones(1, 1, 6, 4))
+    expected = positions.table.weight.sum(1)
+    for i in range(6):
+        for j in range(6):
+            assert scores[0, 0, i, j].item() == pytest.approx(expected[max(-2, min(2, j - i)) + 2].item(), abs=1e-6)
+
+
+def test_dropout_acts_on_distances_not_on_table_rows() -> None:
+    torch.manual_seed(0)
+    positions = ClippedPositionsConfig(clip=1, dropout=0.5).build(64, 1).train()
+    torch.nn.init.ones_(positions.table.weight)
+    _, scores = positions(torch.ones(1, 1, 40, 64))
+    far = {round(scores[0, 0, 0, j].item(), 3) for j in range(2, 40)}
+    assert len(far) > 5  # all share one row of the table, yet drop units of their own
+
+
+def test_dropout_zero_and_evaluation_change_nothing() -> None:
+    query = torch.randn(1, 2, 5, 8)
+    for dropout, training in ((0.0, True), (0.5, False)):
+        positions = ClippedPositionsConfig(clip=3, dropout=dropout).build(16, 2).train(training)
+        torch.nn.init.ones_(positions.table.weight)
+        content, scores = positions(query)
+        assert content is query
+        torch.testing.assert_close(scores, query.sum(-1, keepdim=True).expand(-1, -1, -1, 5))
+
+
+def test_sinusoids_have_sine_first_and_are_antisymmetric() -> None:
+    table = relative_sinusoids(4, 6, torch.device("cpu"))
+    assert table.shape == (7, 6)
+    torch.testing.assert_close(table[3], torch.tensor([0.0, 0, 0, 1, 1, 1]))
+    torch.testing.assert_close(table[2, :3], -table[4, :3])
+    torch.testing.assert_close(table[2, 3:], table[4, 3:])
