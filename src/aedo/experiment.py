@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import model_validator
 
+from aedo.augment.pipeline import Pipeline
 from aedo.augment.specaugment import SpecAugmentConfig
 from aedo.augment.speed import SpeedConfig
 from aedo.config import Part
@@ -26,6 +27,10 @@ from aedo.train.config import TrainConfig
 class AugmentConfig(Part):
     speed: SpeedConfig | None = SpeedConfig()
     specaugment: SpecAugmentConfig | None = SpecAugmentConfig()
+
+    def build(self) -> Pipeline:
+        """What happens to the features; speed perturbation happens to the samples, in the loader."""
+        return Pipeline([part.build() for part in (self.specaugment,) if part is not None])
 
 
 class Experiment(Part):

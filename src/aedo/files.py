@@ -65,7 +65,7 @@ def remove_folder(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what `write_text`, `new_folder` and `remove_folder` left behind in `folder` when the process was killed."""
+    """Remove what the functions above left behind in `folder` when the process was killed."""
     for path in [*folder.glob(".*.tmp"), *folder.glob(".*.old")]:
         if path.is_dir():
             shutil.rmtree(path)
@@ -90,7 +90,7 @@ def sync_folder(path: Path) -> None:
 
 @contextmanager
 def explained(path: Path, doing: str, afterwards: str = "then run the same command again") -> Iterator[None]:
-    """Turn an error of the file system inside the block into a UserError: where, what was being done, how to mend it."""
+    """Turn an error of the file system inside the block into a UserError: where, doing what, and the mend."""
     try:
         yield
     except UserError:

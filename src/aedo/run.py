@@ -1,15 +1,15 @@
 """The run folder: what a training leaves on disk, and how the other verbs find it.
 
-    NAME-HASH/
-      experiment.json      name and whole tree; rebuilds everything
-      run.json             command, git state, machine, versions, data folder, number of labels
-      tokenizer/           the tokenizer, self-contained
-      log.jsonl            one line per sub-epoch
-      steps.jsonl          one line per logged micro-step
-      events.jsonl         steps skipped and utterances left out, each with its reason
-      tensorboard/
-      checkpoints/LABEL/   model.safetensors, checkpoint.json, and state.pt where training can continue
-      recog/LABEL/         SET.jsonl (one line per utterance) and SET.json (totals)
+NAME-HASH/
+  experiment.json      name and whole tree; rebuilds everything
+  run.json             command, git state, machine, versions, data folder, number of labels
+  tokenizer/           the tokenizer, self-contained
+  log.jsonl            one line per sub-epoch
+  steps.jsonl          one line per logged micro-step
+  events.jsonl         steps skipped and utterances left out, each with its reason
+  tensorboard/
+  checkpoints/LABEL/   model.safetensors, checkpoint.json, and state.pt where training can continue
+  recog/LABEL/         SET.jsonl (one line per utterance) and SET.json (totals)
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One folder of `checkpoints/`: an epoch, an average, or (label `step-...`) a point inside an epoch to resume from."""
+    """One folder of `checkpoints/`: an epoch, an average, or (label `step-...`) a point inside an epoch."""
 
     folder: Path
     label: str
@@ -187,9 +187,9 @@ class RunFolder:
         return max(found, key=lambda c: (c.micro_step, c.epoch), default=None)
 
     def checkpoint(self, label: str) -> Checkpoint:
-        """The checkpoint of that label; `last` is the latest epoch, `best` the one with the lowest dev_ce (or first dev score).
+        """The checkpoint of that label; `last` is the latest epoch, `best` the one with the lowest dev_ce.
 
-        UserError names the labels there are.
+        A model without decoder has no dev_ce: then its first dev score counts.  UserError names the labels there are.
         """
         found = self.checkpoints()
         epochs = [checkpoint for checkpoint in found if not checkpoint.averaged]
@@ -223,8 +223,8 @@ class RunFolder:
         return _read_json(self.path / name)
 
 
-def load_weights(path: Path, expected: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors file, which must have the names and shapes of `expected`; else a UserError says what differs."""
+def load_weights(path: Path, expected: dict[str, torch.Tensor] | None) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file.  UserError where names and shapes are not as `expected` (None: any)."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -234,6 +234,8 @@ def load_weights(path: Path, expected: dict[str, torch.Tensor]) -> dict[str, tor
         raise UserError(f"{path}: missing; the checkpoint is incomplete") from None
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: not a readable safetensors file ({error}); choose another checkpoint") from None
+    if expected is None:
+        return tensors
     problems = [f"missing {name}" for name in expected if name not in tensors]
     problems += [f"unknown {name}" for name in tensors if name not in expected]
     problems += [

@@ -33,8 +33,8 @@ class TrainConfig(Part):
     gradients: GradientConfig = GradientConfig()
     keep: KeepConfig = KeepConfig()
     eval_utterances: int = Field(3000, ge=1)
-    """Fixed random utterances of dev and of train (devtrain) evaluated after each sub-epoch; dev and devtrain batches are as in training."""
+    """Fixed random utterances of dev and of train (devtrain) evaluated after each sub-epoch."""
     average_fraction: float = Field(0.1, ge=0, le=1)
-    """Checkpoints of this last part of the training are averaged at its end (with the best ones kept there)."""
+    """The checkpoints kept of this last part of the training are averaged at its end; 0: no average."""
     max_bad_steps: int = Field(20, ge=1)
-    """Consecutive non-finite micro-steps after which the run stops."""
+    """Micro-steps in a row that may be skipped for a loss or gradient that is not finite; more stop the run."""

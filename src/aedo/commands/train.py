@@ -1,0 +1,70 @@
+"""`aedo train`: train an experiment by its name, or go on with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from aedo.errors import UserError
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def train(
+        name: str = typer.Argument(
+            help="The experiment, for example base-24gb-v6-lrlin1e_5_450k (see `aedo recipes`)."
+        ),
+        data: Path = typer.Option(help="Prepared data (the folder `aedo prepare` wrote)."),
+        out: Path = typer.Option(help="Where run folders go; this one is OUT/NAME-HASH."),
+        seed: int | None = typer.Option(None, help="Instead of the experiment's own seed; a run of its own."),
+        workers: int | None = typer.Option(None, min=0, help="Loader processes; changes no result."),
+        threads: int | None = typer.Option(None, min=1, help="CPU threads of torch (default: its own choice)."),
+        device: str = typer.Option("auto", help="cpu, cuda, cuda:1, ...; auto: cuda where there is one."),
+        log_every: int = typer.Option(10, min=1, help="Updates between two lines of steps.jsonl."),
+        save_minutes: float = typer.Option(
+            10.0, min=0, help="Minutes between two checkpoints inside a sub-epoch; 0: only at its end."
+        ),
+    ) -> None:
+        """Train an experiment by its name; the same command again goes on where it was stopped or killed.
+
+        Ctrl-C and SIGTERM save first and end with exit status 75.
+        """
+        import torch
+
+        from aedo.recipes.names import resolve
+        from aedo.train.signals import EXIT_REQUEUE
+        from aedo.train.start import train as start
+        from aedo.train.trainer import Settings
+
+        experiment = resolve(name)
+        if seed is not None:
+            experiment = experiment.with_("train.seed", seed)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        run, finished = start(
+            name, experiment, data, out, choose_device(device), Settings(log_every, save_minutes), workers
+        )
+        if not finished:
+            typer.echo(f"stopped on request and saved; run the same command again to go on ({run.path})")
+            raise typer.Exit(EXIT_REQUEUE)
+        typer.echo(f"finished: {run.path}\nnext: aedo recog {run.path}")
+
+
+def choose_device(name: str) -> torch.device:  # type: ignore[name-defined]  # noqa: F821 (torch is imported late)
+    """The device of that name; `auto` takes a GPU where there is one.  UserError where there is no such device."""
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"--device {name}: no such kind of device; use cpu, cuda or auto") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"--device {name}: only cpu and cuda are supported")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"--device {name}: torch sees no GPU here; use --device cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"--device {name}: there are {torch.cuda.device_count()} GPUs here, counted from 0")
+    return device

@@ -1,0 +1,49 @@
+"""Stopping when asked to: SIGTERM and Ctrl-C let the micro-step finish, then the state is saved."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType, TracebackType
+
+EXIT_REQUEUE = 75
+"""Exit status after a stop on request (EX_TEMPFAIL of sysexits.h): run the same command again to go on."""
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopRequest:
+    """Within the block, SIGTERM and SIGINT set `requested`; the second one acts as usual."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._process = os.getpid()
+
+    def __enter__(self) -> StopRequest:
+        self._before = {}
+        if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handlers
+            self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def __call__(self) -> bool:
+        return self.requested
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:
+            # A worker forked by the loader has inherited this handler: the terminal's Ctrl-C is none of its business,
+            # SIGTERM ends it.
+            if number == signal.SIGTERM:
+                os._exit(0)
+            return
+        self.requested = True
+        for each, handler in self._before.items():
+            signal.signal(each, handler)
+        # A scheduler signals every process of a job.  Workers that end now must not raise errors amid a micro-step.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -1,0 +1,168 @@
+"""From a name, data and a place to a training under way: set up the run folder, or find out whether it may go on."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aedo.data.loader import Loader
+from aedo.data.manifest import Manifest
+from aedo.data.text import Tokenizer, train_tokenizer
+from aedo.errors import UserError
+from aedo.experiment import Experiment
+from aedo.files import explained, new_folder, remove_leftovers
+from aedo.model.aed import AED
+from aedo.run import RunFolder
+from aedo.train.checkpoint import weights_size
+from aedo.train.display import Display
+from aedo.train.evaluate import fixed_utterances
+from aedo.train.keep import fixed_epochs
+from aedo.train.machine import start_record
+from aedo.train.signals import StopRequest
+from aedo.train.step import parameter_count
+from aedo.train.trainer import Settings, Sources, Trainer
+
+
+@dataclass(frozen=True)
+class Data:
+    """The prepared data of a training."""
+
+    folder: Path
+    train: Manifest
+    dev: Manifest
+
+    @classmethod
+    def open(cls, folder: Path) -> Data:
+        return cls(folder.resolve(), Manifest.open(folder, "train"), Manifest.open(folder, "dev"))
+
+    def digest(self, tokenizer: Tokenizer) -> str:
+        """Names the data by the lengths of its utterances and their labels: a moved folder keeps it."""
+        digest = hashlib.sha256()
+        for manifest in (self.train, self.dev):
+            digest.update(manifest.num_samples.tobytes())
+            digest.update(manifest.label_lengths(tokenizer).tobytes())
+        return digest.hexdigest()[:16]
+
+
+def train(
+    name: str,
+    experiment: Experiment,
+    data: Path,
+    out: Path,
+    device: torch.device,
+    settings: Settings,
+    workers: int | None = None,
+) -> tuple[RunFolder, bool]:
+    """Train the experiment, from scratch or from where its run folder stands.
+
+    Returns the run folder, and whether the training is finished (else it was stopped on request, after saving).
+    `workers` overrides the experiment's number of loader workers, which changes no result.  UserError where the
+    training cannot go on.
+    """
+    opened = Data.open(data)
+    run = RunFolder(RunFolder.place(out, name, experiment))
+    display = Display()
+    with StopRequest() as stopped, run.lock():
+        try:
+            with explained(run.path, "set up the run folder"):
+                remove_leftovers(run.path)
+                tokenizer = run.tokenizer() if run.complete else _new_tokenizer(run, experiment, opened)
+                vocabulary = tokenizer.size
+                torch.manual_seed(experiment.train.seed)
+                model = experiment.build_model(vocabulary)
+                record = start_record(device)
+                if run.complete:
+                    _check_same(run, experiment, opened, tokenizer)
+                    info = run.info
+                    run.write_info({**info, "data": str(opened.folder), "starts": [*info["starts"], record]})
+                else:
+                    run.create(name, experiment, _info(opened, tokenizer, model, experiment, record))
+                remove_leftovers(run.checkpoint_folder)
+            _check_space(run, model, experiment, display)
+            sources = _sources(experiment, opened, tokenizer, model, workers)
+            display.say(f"{run.path}")
+            trainer = Trainer(run, experiment, model, sources, device, settings, display)
+            return run, trainer.train(stopped)
+        finally:
+            display.close()
+
+
+def _new_tokenizer(run: RunFolder, experiment: Experiment, data: Data) -> Tokenizer:
+    if run.tokenizer_folder.exists():  # of a start that was cut off
+        shutil.rmtree(run.tokenizer_folder)
+    with new_folder(run.tokenizer_folder) as folder:
+        train_tokenizer(experiment.tokenizer, data.train.texts(), folder)
+    return run.tokenizer()
+
+
+def _info(
+    data: Data, tokenizer: Tokenizer, model: AED, experiment: Experiment, record: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "vocabulary": tokenizer.size,
+        "tokenizer_digest": tokenizer.digest,
+        "data": str(data.folder),
+        "data_digest": data.digest(tokenizer),
+        "utterances": {"train": len(data.train), "dev": len(data.dev)},
+        "seed": experiment.train.seed,
+        "parameters": parameter_count(model),
+        **record,
+        "starts": [record],
+    }
+
+
+def _check_same(run: RunFolder, experiment: Experiment, data: Data, tokenizer: Tokenizer) -> None:
+    """UserError where the folder holds the training of something else."""
+    info, mend = run.info, "give another --out to start anew"
+    if run.experiment() != experiment:
+        raise UserError(f"{run.path / 'experiment.json'}: another experiment was trained here; {mend}")
+    if info["tokenizer_digest"] != tokenizer.digest:
+        raise UserError(f"{run.tokenizer_folder}: not the tokenizer this training began with; restore it, or {mend}")
+    if info["data_digest"] != data.digest(tokenizer):
+        raise UserError(
+            f"{data.folder}: not the data this training began with ({info['data']}): utterances, their order, lengths "
+            f"or texts differ; give the same data, or {mend}"
+        )
+
+
+def _check_space(run: RunFolder, model: AED, experiment: Experiment, display: Display) -> None:
+    """UserError where the disk has no room for the first checkpoints; a warning where it may fill up later."""
+    weights = weights_size(model)
+    state = 2 * weights  # two moments of Adam
+    free = shutil.disk_usage(run.path).free
+    if free < 2 * (weights + state):
+        raise UserError(
+            f"{run.path}: {free / 1e9:.2f} GB free, but two checkpoints with the optimizer's state need "
+            f"{2 * (weights + state) / 1e9:.2f} GB; free some space or choose another --out"
+        )
+    train, there = experiment.train, len(run.checkpoints())
+    keys = 2 + len(experiment.ctc.layers)
+    most = len(fixed_epochs(train.epochs)) + train.keep.last + keys * train.keep.best + 1
+    need = max(0, min(most, train.epochs + 1) - there) * weights + 2 * state
+    if free < need:
+        display.say(
+            f"warning: {run.path}: {free / 1e9:.1f} GB free, the whole training may need up to {need / 1e9:.1f} GB"
+        )
+
+
+def _sources(experiment: Experiment, data: Data, tokenizer: Tokenizer, model: AED, workers: int | None) -> Sources:
+    if workers is not None:
+        experiment = experiment.with_("loader.workers", workers)
+    seed, wanted = experiment.train.seed, experiment.train.eval_utterances
+
+    def fixed(manifest: Manifest) -> Loader:
+        indices = fixed_utterances(len(manifest), wanted)
+        return Loader(
+            manifest, tokenizer, experiment, seed=seed, frames=model.encoder_frames, training=False, indices=indices
+        )
+
+    return Sources(
+        train=Loader(data.train, tokenizer, experiment, seed=seed, frames=model.encoder_frames, training=True),
+        dev=fixed(data.dev),
+        devtrain=fixed(data.train),
+    )
