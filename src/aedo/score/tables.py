@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len
 
+from aedo.score.bootstrap import Comparison
 from aedo.score.wer import GAP, Aligned, Counts, Score
 
 
@@ -70,6 +71,29 @@ def aligned_text(utterance: Aligned) -> str:
         f"S {counts.substitutions} D {counts.deletions} I {counts.insertions}"
     )
     return "\n".join([head, *(" ".join(cells).rstrip() for cells in (references, recognised, marks))])
+
+
+def compared(comparison: Comparison) -> str:
+    """One line: this system against another one."""
+    low, high = percent(comparison.interval.low), percent(comparison.interval.high)
+    verdict = "significant" if comparison.significant else "not significant"
+    return (
+        f"Against the other: {comparison.difference:+.2f} points of WER [{low}, {high}], p = {comparison.p_value:.4f}: "
+        f"{verdict} at {comparison.interval.confidence:.0%} (paired bootstrap over utterances)"
+    )
+
+
+def page(score: Score, against: Comparison | None = None, *, worst: int = 10, confusions: int = 20) -> list[str]:
+    """Everything, in parts: totals, comparison, speakers, confusions, aligned errors."""
+    parts = [totals(score)]
+    if against is not None:
+        parts.append(compared(against))
+    if any(score.speakers):
+        parts.append(speaker_table(score))
+    if confusions and score.total.errors:
+        parts.append(confusion_table(score, confusions))
+    parts += [aligned_text(utterance) for utterance in score.worst(worst)]
+    return parts
 
 
 def _counted(counts: Counts) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """Word error rate: alignment, counts by utterance and speaker, confusions.
 
 The alignment has the fewest errors (all three kinds cost 1).  With `sclite` substitutions cost 4, insertions and
-deletions 3, as in NIST's tool: rare ties move, and it never finds fewer errors.  Words are what blanks separate; nothing
-is normalised.
+deletions 3, as in NIST's tool: rare ties move, and it never finds fewer errors.  Words are what blanks separate;
+nothing is normalised.
 """
 
 from __future__ import annotations

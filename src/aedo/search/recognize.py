@@ -76,7 +76,7 @@ class Recognizer:
     @torch.inference_mode()
     def recognize_batch(self, audio: Sequence[Samples], *, attention: bool = False) -> list[Recognition]:
         """All utterances padded to the longest, as one batch."""
-        lengths = torch.tensor([len(samples) for samples in audio])
+        lengths = torch.tensor([len(samples) for samples in audio], dtype=torch.int64)
         audible = (self.model.encoder_frames(lengths) > 0).nonzero()[:, 0].tolist()
         results = [_NOTHING] * len(audio)
         if not audible:

@@ -1,0 +1,76 @@
+"""Which checkpoints of a run are decoded, and the recogniser made of one."""
+
+from __future__ import annotations
+
+import torch
+
+from aedo.errors import UserError
+from aedo.run import Checkpoint, RunFolder
+from aedo.search.recognize import Recognizer
+from aedo.train.keep import best_epochs, fixed_epochs
+
+BEST_PER_MEASURE = 2
+"""Checkpoints decoded by default for every dev measure (the reference)."""
+
+
+def choose(run: RunFolder, which: str | None) -> list[Checkpoint]:
+    """Checkpoints that `which` names: labels, `all`, `last`, `best` or `average` (every average), joined by commas.
+
+    By default (None) as the reference does: the epochs kept by rule with the last one, the best two by every dev
+    measure, and the averages.  In the run's own order, none twice.  Raises UserError where a name fits nothing.
+    """
+    available = run.checkpoints()
+    if not available:
+        raise UserError(f"{run.checkpoint_folder}: no checkpoint yet; wait for the training's first sub-epoch")
+    epochs = [c for c in available if not c.averaged]
+    averages = [c for c in available if c.averaged]
+    if which is None:
+        labels = {c.label for c in (*averages, *epochs[-1:])}
+        wanted = fixed_epochs(run.experiment().train.epochs) | _best(epochs)
+        labels |= {c.label for c in epochs if c.epoch in wanted}
+    else:
+        labels = set()
+        for name in (name.strip() for name in which.split(",")):
+            groups = {"all": available, "average": averages}
+            found = groups[name] if name in groups else [run.checkpoint(name)]
+            if not found:
+                raise UserError(f"--checkpoint {name}: {run.path} has no average yet; `aedo average` makes one")
+            labels |= {c.label for c in found}
+    return [c for c in available if c.label in labels]
+
+
+def preferred(run: RunFolder) -> Checkpoint:
+    """The one to use where nobody chose: the average over the training's end, else any average, else the best epoch."""
+    averages = [c for c in run.checkpoints() if c.averaged]
+    at_end = [c for c in averages if c.label.endswith("pct")]
+    return (at_end or averages or [run.checkpoint("best" if any(c.scores for c in run.checkpoints()) else "last")])[0]
+
+
+def recognizer_of(
+    run: RunFolder,
+    checkpoint: Checkpoint,
+    device: torch.device | str = "cpu",
+    *,
+    beam: int | None = None,
+    use_ctc: bool = False,
+) -> Recognizer:
+    """The run's model with a checkpoint's weights, its tokenizer, and its search (with another beam, if given).
+
+    Raises UserError when a file is missing, damaged or of another model.
+    """
+    search = run.experiment().search
+    if beam is not None:
+        search = search.with_("beam", beam)
+    tokenizer = run.tokenizer()
+    if tokenizer.size != run.vocabulary:
+        raise UserError(
+            f"{run.tokenizer_folder}: {tokenizer.size} labels, but the run was trained with {run.vocabulary}; "
+            "restore the tokenizer of this run"
+        )
+    return Recognizer(run.load_model(checkpoint.label, device), tokenizer, search, device, use_ctc=use_ctc)
+
+
+def _best(epochs: list[Checkpoint]) -> set[int]:
+    scores = {c.epoch: c.scores for c in epochs}
+    measures = {name for values in scores.values() for name in values}
+    return {epoch for name in measures for epoch in best_epochs(scores, name, BEST_PER_MEASURE)}
