@@ -1,11 +1,13 @@
 """Values over time.  A schedule is a pure function of the position in training; nothing counts calls by itself.
 
-A *micro-step* is one batch through the model, counted from 0 over the whole training; an *update* is one optimizer step.
+A *micro-step* is one batch through the model, counted from 0 over the whole training; an *update* is one optimizer
+step.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
@@ -33,7 +35,7 @@ Unit = Literal["micro_step", "update", "epoch", "fraction"]
 
 def _position(progress: Progress, unit: Unit) -> float:
     # The reference counts steps from one inside its formulas; epochs and fractions are continuous already.
-    value = getattr(progress, unit)
+    value: float = getattr(progress, unit)
     return value + 1 if unit in ("micro_step", "update") else value
 
 
@@ -58,7 +60,7 @@ class PiecewiseLinear(Part):
     def _check(self) -> PiecewiseLinear:
         if not self.nodes or len(self.values) - len(self.nodes) not in (0, 1):
             raise ValueError("piecewise linear schedule needs as many values as nodes, or one more (the value at 0)")
-        if any(b <= a for a, b in zip(self.nodes, self.nodes[1:])):
+        if any(b <= a for a, b in pairwise(self.nodes)):
             raise ValueError(f"nodes must increase: {self.nodes}")
         if len(self.values) > len(self.nodes) and self.nodes[0] <= 0:
             raise ValueError(f"the first node must lie behind 0, where the first value belongs: {self.nodes}")
@@ -69,7 +71,7 @@ class PiecewiseLinear(Part):
         nodes = (0.0, *self.nodes) if len(self.values) > len(self.nodes) else self.nodes
         if x <= nodes[0]:
             return self.values[0]
-        for (x0, x1), (y0, y1) in zip(zip(nodes, nodes[1:]), zip(self.values, self.values[1:])):
+        for (x0, x1), (y0, y1) in zip(pairwise(nodes), pairwise(self.values)):
             if x < x1:
                 return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
         return self.values[-1]
@@ -119,8 +121,8 @@ class WavingInverseSqrt(Part):
 class WarmupCosine(Part):
     """Linear warm-up from 0, a pause at the peak, half a cosine down to `final`.  Source: Loshchilov & Hutter 2017.
 
-    The cosine takes `decay` sub-epochs of its own.  In the reference those are as many as the whole training has, so that
-    it ends before it arrives at `final`; give fewer to arrive.
+    The cosine takes `decay` sub-epochs of its own.  In the reference those are as many as the whole training has, so
+    that it ends before it arrives at `final`; give fewer to arrive.
     """
 
     kind: Literal["warmup_cosine"] = "warmup_cosine"
@@ -185,12 +187,12 @@ class Steps(Part):
     def _check(self) -> Steps:
         if len(self.values) != len(self.nodes) + 1:
             raise ValueError("a schedule of steps needs one value more than nodes")
-        if any(b <= a for a, b in zip(self.nodes, self.nodes[1:])):
+        if any(b <= a for a, b in pairwise(self.nodes)):
             raise ValueError(f"nodes must increase: {self.nodes}")
         return self
 
     def at(self, progress: Progress) -> float:
-        x = getattr(progress, self.unit)
+        x: float = getattr(progress, self.unit)
         return self.values[sum(x >= node for node in self.nodes)]
 
 

@@ -1,16 +1,14 @@
 """An experiment is its name: `[base-]BASE-TAG-TAG...` resolved to a whole Experiment.
 
-Tags are separated by `-`; the older spelling with `_` is understood too.  The order of the tags does not matter.  What is
-refused, with a message that says what to do: an unknown base or tag, a value out of range, a tag that changes nothing,
-two tags that set the same field, a tree whose fields do not fit together.
+The order of the tags does not matter.  Refused, with a message that says what to do: an unknown base or tag, a value
+out of range, a tag that changes nothing, two tags that set the same field, fields that do not fit together.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from pydantic import PrivateAttr, ValidationError, model_validator
@@ -18,10 +16,11 @@ from pydantic import PrivateAttr, ValidationError, model_validator
 from aedo.config import Part
 from aedo.errors import UserError
 from aedo.experiment import Experiment
-from aedo.recipes import tags as _all_tags  # noqa: F401  (registers every tag)
-from aedo.recipes.bases import ALIASES, BASES, PARENTS
-from aedo.recipes.notation import NotationError
-from aedo.recipes.registry import TAGS, Spelled, Tag, application_order
+from aedo.recipes import tags as _every_tag  # noqa: F401  (the import registers them)
+from aedo.recipes.bases import BASES, PARENTS
+from aedo.recipes.parse import parse
+from aedo.recipes.registry import Spelled, UnfitError, application_order
+from aedo.recipes.trees import Tree, changes, differences, leaves, show
 
 RESTATED = frozenset({"base-24gb-v6-lrlin1e_5_450k-posdrop01"})
 """Published names, a tag of which says what its base says already.  They resolve; any other such name is refused."""
@@ -34,28 +33,33 @@ class Draft(Experiment):
 
     @model_validator(mode="after")
     def _check(self) -> Draft:
-        return self
+        return self  # the whole is checked once all tags have spoken
 
     @classmethod
     def of(cls, experiment: Experiment) -> Draft:
-        return cls.model_validate(_fields(experiment))
+        return cls.model_validate(_children(experiment))
 
     def with_(self, path: str, value: Any) -> Draft:
         changed = super().with_(path, value)
         changed._touched = self._touched if isinstance(value, Part) else self._touched | {path}
         return changed
 
+    @property
+    def touched(self) -> frozenset[str]:
+        """Fields set since the draft was made, also to the value they had."""
+        return self._touched
+
     def finish(self) -> Experiment:
-        return Experiment.model_validate(_fields(self))
+        return Experiment.model_validate(_children(self))
 
 
-def _fields(part: Part) -> dict[str, Any]:
+def _children(part: Part) -> dict[str, Any]:
     return {name: getattr(part, name) for name in type(part).model_fields}
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """A name, taken apart."""
+    """A name taken apart, and the origin of every field."""
 
     name: str
     base: str
@@ -63,12 +67,27 @@ class Resolved:
     experiment: Experiment
     setters: dict[str, str]
     """By dotted field: the tag that set it."""
-    restated: tuple[str, ...]
-    """Tags that say what the base says already (published names only)."""
 
     def setter(self, path: str) -> str:
-        """Who set a field: a tag, else the base (of the line of bases) that gave it its value."""
-        return self.setters.get(path) or base_setter(self.base, path)
+        """Who set a field or the fields below it: tags, else the base that gave it its value."""
+        tags = [tag for field, tag in self.setters.items() if f"{field}.".startswith(f"{path}.")]
+        return ", ".join(dict.fromkeys(tags)) or (_base_setter(self.base, path) if self.base else "the run")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One field, or one part of another kind, in which two experiments differ."""
+
+    path: str
+    left: Any
+    right: Any
+    left_setter: str
+    """The tag or base that set it on the left."""
+    right_setter: str
+
+    def __str__(self) -> str:
+        left, right = f"{show(self.left)} [{self.left_setter}]", f"{show(self.right)} [{self.right_setter}]"
+        return f"{self.path}: {left} -> {right}"
 
 
 def resolve(name: str) -> Experiment:
@@ -76,173 +95,93 @@ def resolve(name: str) -> Experiment:
     return analyse(name).experiment
 
 
+def diff(left: str, right: str) -> tuple[Difference, ...]:
+    """What two names (or run folders) differ in, and which tag or base set each field."""
+    one, other = analyse_any(left), analyse_any(right)
+    return tuple(
+        Difference(path, a, b, one.setter(path), other.setter(path))
+        for path, a, b in differences(one.experiment.model_dump(), other.experiment.model_dump())
+    )
+
+
+def analyse_any(name: str) -> Resolved:
+    """As `analyse`, for a name or for the path of a run folder, whose recorded tree counts."""
+    if not (Path(name) / "experiment.json").is_file():
+        return analyse(name)
+    from aedo.run import RunFolder
+
+    run = RunFolder.open(Path(name))
+    recorded = run.experiment()
+    try:
+        resolved = analyse(run.name)
+    except UserError:  # a name of another version
+        return Resolved(run.name, "", (), recorded, {})
+    return resolved if resolved.experiment == recorded else Resolved(run.name, "", resolved.tags, recorded, {})
+
+
 def analyse(name: str) -> Resolved:
-    """The experiment with the origin of its fields."""
+    """The experiment of a name with the origin of its fields; UserError as `resolve`."""
     base, spelled = parse(name)
     order = application_order()
-    draft, setters, restated = Draft.of(BASES[base]()), dict[str, str](), list[str]()
-    for entry in sorted(spelled, key=lambda s: order.index(s.tag.name)):
-        before, draft = draft, _apply(entry, draft, name)
+    draft, setters = Draft.of(BASES[base]()), dict[str, str]()
+    for entry in sorted(spelled, key=lambda entry: order.index(entry.tag.name)):
+        before, draft = draft, apply(entry, draft, name)
         changed = changes(before, draft)
-        for path in sorted({*changed, *(draft._touched - before._touched)}):
+        for path in sorted(changed | draft.touched):
             if path in setters:
                 raise UserError(f"{name}: {setters[path]} and {entry.text} both set {path}; keep one of them")
             setters[path] = entry.text
-        if not changed and name in RESTATED:
-            restated.append(entry.text)
-        elif not changed:
-            raise UserError(f"{name}: {_idle(entry, before, draft, base)}")
+        if not changed and name not in RESTATED:
+            raise UserError(f"{name}: {_idle(entry, draft, base)}")
     try:
         experiment = draft.finish()
     except ValidationError as error:
         raise UserError(f"{name}: {readable(error)}") from None
-    return Resolved(name, base, spelled, experiment, setters, tuple(restated))
+    return Resolved(name, base, spelled, experiment, setters)
 
 
-def _apply(entry: Spelled, draft: Draft, name: str) -> Draft:
+def apply(entry: Spelled, experiment: Experiment, name: str) -> Draft:
+    """One tag on a draft, which then notes the fields this tag has set."""
     try:
-        changed = entry.apply(draft)
+        changed = entry.apply(Draft.of(experiment))
     except ValidationError as error:
         raise UserError(f"{name}: {entry.text}: {readable(error)}") from None
-    except (KeyError, NotationError) as error:
+    except (KeyError, UnfitError) as error:
         raise UserError(f"{name}: {entry.text} does not fit here: {error.args[0]}") from None
     assert isinstance(changed, Draft)
     return changed
 
 
-def _idle(entry: Spelled, before: Draft, after: Draft, base: str) -> str:
-    values = leaves(after)
-    said = ", ".join(f"{path} = {values[path]}" for path in sorted(after._touched - before._touched) if path in values)
-    return f"{entry.text} changes nothing, {base} says already {said or 'the same'}; leave {entry.text} out"
+def _idle(entry: Spelled, draft: Draft, base: str) -> str:
+    values = leaves(draft)
+    said = ", ".join(f"{path} = {show(values[path])}" for path in sorted(draft.touched) if path in values)
+    return f"{entry.text} changes nothing, {base} has {said or 'it'} already; leave {entry.text} out"
 
 
 def readable(error: ValidationError) -> str:
     """The first problem pydantic found, in one line."""
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
+    place, message = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
     return f"{place}: {message}" if place else message
 
 
-# --- from the name to base and tags ---
+@cache
+def _base_tree(base: str) -> Tree:
+    return BASES[base]().model_dump()
 
 
-def parse(name: str) -> tuple[str, tuple[Spelled, ...]]:
-    """Base and tags of a name, in its order."""
-    text = re.sub(r"^base[-_]", "", name)
-    base, rest = _split_base(text, name)
-    spelled = [entry for piece in rest.split("-") for entry in _split_tags(piece, name)] if rest else []
-    for position, entry in enumerate(spelled):
-        if entry.tag in [earlier.tag for earlier in spelled[:position]]:
-            raise UserError(f"{name}: {entry.tag.name} stands there twice; keep one of them")
-    return base, tuple(spelled)
-
-
-def _split_base(text: str, name: str) -> tuple[str, str]:
-    spellings = {**{base: base for base in BASES}, **ALIASES}
-    for spelling in sorted(spellings, key=len, reverse=True):
-        pattern = spelling.replace("-", "[-_]")
-        found = re.fullmatch(rf"{pattern}(?:[-_](.*))?", text)
-        if found:
-            return spellings[spelling], found[1] or ""
-    first = re.split("[-_]", text)[0]
-    near = difflib.get_close_matches(text, spellings, 1, 0.6) or difflib.get_close_matches(first, spellings, 1, 0.4)
-    meant = f"; did you mean {near[0]}?" if near else ""
-    raise UserError(f"{name}: a name starts with a base ({', '.join(BASES)}), {first!r} is none{meant}")
-
-
-def _split_tags(piece: str, name: str) -> list[Spelled]:
-    """The tags in a piece of the name without `-`: one, or several joined by underscores.
-
-    The reading with the fewest tags wins; two such readings are refused.
-    """
-    atoms = piece.split("_")
-    best: list[list[list[str]]] = [[[]]] + [[] for _ in atoms]  # by position: the shortest readings up to there
-    for end in range(1, len(atoms) + 1):
-        readings = [
-            [*reading, segment]
-            for start in range(end)
-            if _find("_".join(atoms[start:end]))
-            for segment in ["_".join(atoms[start:end])]
-            for reading in best[start]
-        ]
-        fewest = min(map(len, readings), default=0)
-        best[end] = [reading for reading in readings if len(reading) == fewest]
-    if not best[-1]:
-        furthest = max(position for position, readings in enumerate(best) if readings)
-        raise UserError(f"{name}: {_unknown('_'.join(atoms[furthest:]))}")
-    if len(best[-1]) > 1:
-        ways = " or ".join("-".join(reading) for reading in best[-1])
-        raise UserError(f"{name}: {piece} can be read as {ways}; write - between tags")
-    return [_spelled(text, name) for text in best[-1][0]]
-
-
-def _find(text: str) -> Tag | None:
-    for tag in TAGS.values():
-        if any(pattern.match(text) is not None for pattern in tag.patterns):
-            return tag
-    return None
-
-
-def _spelled(text: str, name: str) -> Spelled:
-    tag = _find(text)
-    assert tag is not None
-    for pattern in tag.patterns:
-        found = pattern.match(text)
-        if found is not None:
-            try:
-                return Spelled(text, tag, pattern.values(found))
-            except NotationError as error:
-                raise UserError(f"{name}: {text}: {error} (aedo recipes {tag.name} explains it)") from None
-    raise AssertionError(text)
-
-
-def _unknown(text: str) -> str:
-    """Message for what is no tag: the nearest one, or how its value is written."""
-    if not text:
-        return "two separators follow each other, or the name ends with one; take one away"
-    for tag in TAGS.values():
-        for pattern in tag.patterns:
-            if pattern.types and re.fullmatch(rf"{re.escape(tag.name)}[\d_ek.]*", text):
-                needs = ", ".join(f"{value.upper()} is {kind.meaning}" for value, kind in pattern.types.items())
-                return f"{text} is not how {tag.name} is written: {pattern}, where {needs}"
-    letters = re.sub(r"[\d_]+.*$", "", text) or text
-    keys = {spelling_key: tag for tag in TAGS.values() for spelling_key in (tag.name, *(p.key for p in tag.patterns))}
-    near = difflib.get_close_matches(text, keys, 1, 0.75) or difflib.get_close_matches(letters, keys, 1, 0.5)
-    meant = f"; did you mean {keys[near[0]].patterns[0]}?" if near else ""
-    return f"unknown tag {text!r}{meant} (aedo recipes lists all)"
-
-
-# --- trees as flat tables ---
-
-
-def leaves(part: Part) -> dict[str, Any]:
-    """Every field of a tree by its dotted path; a part that is not there is a leaf of value None."""
-    return dict(_walk(part.model_dump(), ""))
-
-
-def _walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for key, child in value.items():
-            yield from _walk(child, f"{path}.{key}" if path else key)
-    else:
-        yield path, value
-
-
-_MISSING = object()
-
-
-def changes(before: Part, after: Part) -> set[str]:
-    """Paths of the fields in which two trees differ, also those only one of them has."""
-    old, new = leaves(before), leaves(after)
-    return {path for path in {*old, *new} if old.get(path, _MISSING) != new.get(path, _MISSING)}
-
-
-def base_setter(base: str, path: str) -> str:
-    """The base of the line that gave a field its value: the last one that differs from its parent there."""
+def _base_setter(base: str, path: str) -> str:
+    """The last base of the line that differs from its parent at or below `path`, or above it."""
     while base in PARENTS:
-        here, above = leaves(BASES[base]()), leaves(BASES[PARENTS[base]]())
-        if here.get(path, _MISSING) != above.get(path, _MISSING):
+        differing = [field for field, _, _ in differences(_base_tree(base), _base_tree(PARENTS[base]))]
+        if any(f"{field}.".startswith(f"{path}.") or f"{path}.".startswith(f"{field}.") for field in differing):
             return base
         base = PARENTS[base]
     return base
+
+
+def explain(name: str) -> str:
+    """What a tag, a base or a whole name means, as plain text; UserError where it is none of them."""
+    from aedo.recipes.catalogue import explanation
+
+    return explanation(name)

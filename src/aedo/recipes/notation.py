@@ -19,6 +19,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 _NUMBER = r"\d+(?:e_?\d+)?k?"
@@ -64,7 +65,7 @@ def parse_layers(text: str) -> tuple[int, ...]:
     Without underscores a 1 always takes the next digit along and every other digit stands alone.  The numbers increase.
     """
     layers = tuple(int(part) for part in (text.split("_") if "_" in text else re.findall(r"1\d|\d", text)))
-    if any(b <= a for a, b in zip(layers, layers[1:])):
+    if any(b <= a for a, b in pairwise(layers)):
         raise NotationError(
             f"{text} reads as layers {', '.join(map(str, layers))}, which do not increase; separate them by underscores"
         )
@@ -122,6 +123,14 @@ class Pattern:
 
     def __str__(self) -> str:
         return re.sub(r"\{(\w+):\w+\}", lambda found: found[1].upper(), self.spelling)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Each of its values in words."""
+        return tuple(
+            f"{name.upper()} is {kind.meaning}" + (f", {self.ranges[name]}" if name in self.ranges else "")
+            for name, kind in self.types.items()
+        )
 
     def match(self, text: str) -> dict[str, str] | None:
         """The values' spellings, or None where `text` is not spelled like this."""

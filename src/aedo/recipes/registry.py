@@ -7,6 +7,7 @@ tags it names in `after`, whatever the order in the name, because it reads what 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
@@ -16,6 +17,16 @@ from aedo.experiment import Experiment
 from aedo.recipes.notation import Pattern, Range
 
 F = TypeVar("F", bound=Callable[..., Experiment])
+
+
+def first_sentence(doc: str | None) -> str:
+    """Of a docstring."""
+    paragraph = inspect.cleandoc(doc or "").split("\n\n")[0]
+    return re.split(r"\.(?:\s{2,}|\n|$)", paragraph)[0].replace("\n", " ") + "."
+
+
+class UnfitError(ValueError):
+    """A tag that cannot be applied to this experiment; says why, and what to do instead."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +47,7 @@ class Tag:
     @property
     def summary(self) -> str:
         """First sentence of the docstring."""
-        first = self.doc.split("\n\n")[0].replace("\n", " ")
-        return first.split(". ")[0].rstrip(".") + "."
+        return first_sentence(self.doc)
 
 
 TAGS: dict[str, Tag] = {}

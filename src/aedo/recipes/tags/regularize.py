@@ -1,0 +1,93 @@
+"""Tags for dropout, zoneout and label smoothing."""
+
+from __future__ import annotations
+
+from aedo.experiment import Experiment
+from aedo.nn.dropout import Share
+from aedo.recipes.notation import Range
+from aedo.recipes.registry import tag
+
+RATES = Range(0, 0.9)
+
+
+@tag("posdrop{rate:fraction}", rate=RATES)
+def position_dropout(e: Experiment, rate: float) -> Experiment:
+    """Dropout on the relative-position encodings of self-attention (posdrop01 = 0.1).
+
+    Why: keeps heads from relying on one exact distance.  Reported: 7.02 vs 7.07 (24gb-v4); part of 24gb-v5 and v6.
+    """
+    return e.with_("encoder.attention.position.dropout", rate)
+
+
+@tag("attdrop{rate:fraction}", rate=RATES)
+def attention_dropout(e: Experiment, rate: float) -> Experiment:
+    """Dropout of the attention weights.  Reported: 0.0 and 0.2 are worse than the default 0.1."""
+    return e.with_("encoder.attention.dropout", rate)
+
+
+@tag("attdropfixbc")
+def attention_dropout_per_weight(e: Experiment) -> Experiment:
+    """Draw attention dropout for every weight.
+
+    Why: the original drew one mask over the keys for the whole batch.  Reported: 7.02 vs 7.07; part of 24gb-v5 and v6.
+    """
+    return e.with_("encoder.attention.dropout_share", "none")
+
+
+@tag("attdropbc")
+def attention_dropout_shared(e: Experiment) -> Experiment:
+    """Share attention dropout over batch, heads and queries, as the original did before its fix."""
+    return e.with_("encoder.attention.dropout_share", "all_but_keys")
+
+
+@tag("drop{rate:fraction}", rate=RATES)
+def encoder_dropout(e: Experiment, rate: float) -> Experiment:
+    """Dropout of the encoder: behind the front-end, in the feed-forward networks, before every residual sum."""
+    return e.with_("encoder.dropout.rate", rate)
+
+
+@tag("readoutdrop{rate:fraction}", rate=RATES)
+def readout_dropout(e: Experiment, rate: float) -> Experiment:
+    """Dropout before the decoder's output layer (the reference: 0.3)."""
+    return e.with_("decoder.readout_dropout.rate", rate)
+
+
+@tag("zonecell{rate:fraction}", rate=RATES)
+def zoneout_cell(e: Experiment, rate: float) -> Experiment:
+    """Probability that a cell of the decoder's LSTM keeps its old value (the reference: 0.15)."""
+    return e.with_("decoder.zone_cell", rate)
+
+
+@tag("zonehid{rate:fraction}", rate=RATES)
+def zoneout_hidden(e: Experiment, rate: float) -> Experiment:
+    """Probability that a hidden unit of the decoder's LSTM keeps its old value (the reference: 0.05)."""
+    return e.with_("decoder.zone_hidden", rate)
+
+
+@tag("nodropbc", after=["ctconly"])
+def unshared_dropout(e: Experiment) -> Experiment:
+    """Draw every dropout and zoneout mask per element instead of sharing it over batch and time.
+
+    Why: the shared mask is cheap but correlates the whole batch.  Reported: 7.21 vs 7.19 (24gb-v4-bs30k-accgrad3), no
+    gain, more memory.
+    """
+    return _share(e, "none")
+
+
+@tag("dropbc_time", after=["ctconly"])
+def dropout_shared_over_time(e: Experiment) -> Experiment:
+    """Share dropout and zoneout masks over time only: each utterance has its own.  Source: Gal & Ghahramani 2016."""
+    return _share(e, "time")
+
+
+def _share(e: Experiment, share: Share) -> Experiment:
+    e = e.with_("encoder.dropout.share", share)
+    if e.decoder is None:
+        return e
+    return e.with_("decoder.readout_dropout.share", share).with_("decoder.zone_share", share)
+
+
+@tag("ls{amount:fraction}", amount=RATES)
+def label_smoothing(e: Experiment, amount: float) -> Experiment:
+    """Label smoothing of the decoder's cross-entropy (the reference: 0.1).  Source: Szegedy et al. 2016."""
+    return e.with_("loss.label_smoothing", amount)
