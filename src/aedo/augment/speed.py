@@ -28,12 +28,14 @@ def draw_rates(config: SpeedConfig, utterances: Int64, sample_rate: int, *, seed
     """
     rates = np.array([int(sample_rate * factor) for factor in config.factors], dtype=np.int64)
     state = _mixed(_mixed(_mixed(np.uint64(seed % 2**64)) ^ np.uint64(epoch)) ^ utterances.astype(np.uint64))
-    return rates[((state >> np.uint64(32)) * np.uint64(len(rates)) >> np.uint64(32)).astype(np.int64)]
+    choice: Int64 = ((state >> np.uint64(32)) * np.uint64(len(rates)) >> np.uint64(32)).astype(np.int64)
+    return np.asarray(rates[choice])
 
 
 def perturbed_lengths(lengths: Int64, rates: Int64, sample_rate: int) -> Int64:
     """Samples after resampling, rounded to the nearest whole number, at least 1.  [n], [n] -> [n]."""
-    return np.maximum((lengths * rates * 2 + sample_rate) // (2 * sample_rate), 1)
+    rounded: Int64 = (lengths * rates * 2 + sample_rate) // (2 * sample_rate)
+    return rounded.clip(min=1)
 
 
 def perturb(samples: Samples, rate: int, sample_rate: int, length: int) -> Samples:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 from torch import Tensor
 
 from aedo.config import Part
 from aedo.schedule import Scheduled
 
+Int64 = npt.NDArray[np.int64]
+D = TypeVar("D", np.float32, np.int64)
+
 
 class BatchConfig(Part):
     max_samples: Scheduled = 2_400_000
-    """Padded size of a batch: utterances x longest utterance, in samples.  A schedule is evaluated at the epoch's start."""
+    """Padded size of a batch: utterances x longest one, in samples.  A schedule is evaluated at the epoch's start."""
     max_utterances: int = Field(200, ge=1)
     max_labels: int | None = Field(75, ge=2)
     """Utterances with more labels (EOS counted) are left out; None: no limit."""
@@ -32,3 +39,54 @@ class Batch:
     """[B, U] int64, zeros behind the end."""
     label_lengths: Tensor
     """[B] int64, on the CPU, EOS not counted."""
+
+
+class PlannedBatch(NamedTuple):
+    """A batch before anything is read."""
+
+    utterances: Int64
+    """Their numbers in the manifest."""
+    lengths: Int64
+    """Their lengths in samples, after speed perturbation."""
+    left_out: Int64
+    """Utterances left out since the batch before: more labels than `BatchConfig.max_labels`."""
+
+
+def fill_batches(
+    utterances: Int64,
+    lengths: Int64,
+    left_out: npt.NDArray[np.bool_],
+    *,
+    max_samples: int,
+    max_utterances: int,
+) -> list[PlannedBatch]:
+    """Utterances in their order, a batch closed when one more would not fit.  utterances, lengths, left_out: [n].
+
+    A batch fits while utterances x longest <= max_samples; an utterance too long on its own is a batch of one.  Those
+    left out take no part, but belong to the batch they would have been in, so that each is reported at one place.
+    Source: RETURNN, BatchingIterDataPipe.
+    """
+    closed: list[tuple[int, int]] = []
+    first = count = longest = 0
+    for position, (length, skipped) in enumerate(zip(lengths.tolist(), left_out.tolist())):
+        if skipped:
+            continue
+        if count and (count == max_utterances or (count + 1) * max(longest, length) > max_samples):
+            closed.append((first, position))
+            first, count, longest = position, 0, 0
+        count, longest = count + 1, max(longest, length)
+    if count:
+        closed.append((first, len(utterances)))
+    return [_planned(utterances[a:b], lengths[a:b], left_out[a:b]) for a, b in closed]
+
+
+def _planned(utterances: Int64, lengths: Int64, left_out: npt.NDArray[np.bool_]) -> PlannedBatch:
+    return PlannedBatch(utterances[~left_out], lengths[~left_out], utterances[left_out])
+
+
+def padded(rows: Sequence[npt.NDArray[D]], dtype: type[D]) -> npt.NDArray[D]:
+    """Rows of different lengths in one array with zeros behind their ends -> [B, longest]."""
+    out = np.zeros((len(rows), max(map(len, rows), default=0)), dtype=dtype)
+    for target, row in zip(out, rows):
+        target[: len(row)] = row
+    return out

@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from aedo.augment.speed import draw_rates, perturbed_lengths
 from aedo.config import Part
+from aedo.data.batch import Batch, Int64, PlannedBatch, fill_batches
+from aedo.data.manifest import Manifest
+from aedo.data.order import epoch_order, longest_first, seed_offset
+from aedo.data.reading import Arrays, BadUtterance, Job, ReadBatch, Reader
+from aedo.data.text import Tokenizer
+from aedo.data.workers import Workers, warm_up
+from aedo.errors import UserError
+from aedo.schedule import Progress, value_at
+
+if TYPE_CHECKING:
+    from aedo.experiment import Experiment
+
+__all__ = ["BadUtterance", "Loaded", "Loader", "LoaderConfig"]
 
 
 class LoaderConfig(Part):
@@ -14,3 +35,168 @@ class LoaderConfig(Part):
     """Batches each worker reads ahead."""
     max_bad_fraction: float = Field(0.1, ge=0, le=1)
     """Share of utterances of a sub-epoch that may be unusable before the run stops."""
+
+
+class Loaded(NamedTuple):
+    """One position of the plan, read."""
+
+    batch: Batch | None
+    """None where no utterance of it is usable."""
+    bad: tuple[BadUtterance, ...]
+    """Utterances that were not used, with the reason."""
+    wait: float
+    """Seconds the caller waited for it."""
+
+
+class Loader:
+    """The batches of a manifest, epoch by epoch.
+
+    Which utterances make up which batch, and every sample of them, follows from (seed, epoch, rank) and the position in
+    training at the epoch's start; worker processes and prefetching change nothing.  Ranks go through all the data, each
+    in its own order.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        tokenizer: Tokenizer,
+        experiment: Experiment,
+        *,
+        seed: int,
+        frames: Callable[[Tensor], Tensor],
+        training: bool,
+        rank: int = 0,
+        world: int = 1,
+        indices: Int64 | None = None,
+    ) -> None:
+        """`frames`: encoder frames for numbers of samples, [n] -> [n].  `indices`: utterances to take (default: all).
+
+        `training` False: by falling length, at their own speed, every epoch alike.
+        """
+        if not 0 <= rank < world:
+            raise ValueError(f"rank {rank} of {world}")
+        self.manifest, self.tokenizer, self.experiment = manifest, tokenizer, experiment
+        self.seed, self.rank, self.training = seed, rank, training
+        self._frames = frames
+        self._indices = np.arange(len(manifest)) if indices is None else np.asarray(indices, dtype=np.int64)
+        ctc = experiment.ctc
+        self._reader = Reader(manifest, tokenizer, experiment.audio, ctc=bool(ctc.layers), ctc_eos=ctc.eos)
+        self._workers: Workers[_Finished] | None = None
+        if experiment.loader.workers:
+            warm_up()
+
+    def plan(self, epoch: int, progress: Progress) -> list[Int64]:
+        """Utterances (numbers in the manifest) of every batch of sub-epoch `epoch` (from 1)."""
+        return [planned.utterances for planned in self._plan(epoch, progress)]
+
+    def batches(self, epoch: int, progress: Progress, start: int = 0) -> Iterator[Loaded]:
+        """The batches of sub-epoch `epoch` from position `start` on.  `progress`: at the start of the epoch.
+
+        Raises UserError when more than `loader.max_bad_fraction` of the utterances planned are unusable.
+        """
+        began = time.perf_counter()
+        plan = self._plan(epoch, progress)
+        if not plan:
+            raise UserError(self._nothing_left(epoch))
+        tally = _Tally(sum(len(planned.utterances) for planned in plan), self.experiment.loader.max_bad_fraction)
+        for planned, (batch, unusable) in zip(plan[start:], self._run(self._jobs(plan[start:], epoch))):
+            tally.add(unusable)
+            yield Loaded(batch, (*self._left_out(planned.left_out), *unusable), time.perf_counter() - began)
+            began = time.perf_counter()
+
+    def close(self) -> None:
+        """End the worker processes.  They end with the loader and with this process anyway."""
+        if self._workers is not None:
+            self._workers.close()
+            self._workers = None
+
+    def _plan(self, epoch: int, progress: Progress) -> list[PlannedBatch]:
+        config, rate = self.experiment.batch, self.experiment.audio.sample_rate
+        lengths = self.manifest.num_samples[self._indices]
+        if self.training:
+            order = epoch_order(self.experiment.order, lengths, rate, seed=self.seed, epoch=epoch, rank=self.rank)
+        else:
+            order = longest_first(lengths)
+        utterances = self._indices[order]
+        left_out = np.zeros(len(utterances), dtype=np.bool_)
+        if config.max_labels is not None:
+            left_out = self.manifest.label_lengths(self.tokenizer)[utterances] + 1 > config.max_labels  # EOS counts
+        return fill_batches(
+            utterances,
+            perturbed_lengths(lengths[order], self._rates(utterances, epoch), rate),
+            left_out,
+            max_samples=int(value_at(config.max_samples, progress)),
+            max_utterances=config.max_utterances,
+        )
+
+    def _rates(self, utterances: Int64, epoch: int) -> Int64:
+        rate, speed = self.experiment.audio.sample_rate, self.experiment.augment.speed
+        if speed is None or not self.training:
+            return np.full(len(utterances), rate, dtype=np.int64)
+        return draw_rates(speed, utterances, rate, seed=seed_offset(self.seed, self.rank), epoch=epoch)
+
+    def _jobs(self, plan: Sequence[PlannedBatch], epoch: int) -> list[Job]:
+        if not plan:
+            return []
+        utterances = np.concatenate([planned.utterances for planned in plan])
+        lengths = np.concatenate([planned.lengths for planned in plan])
+        frames = self._frames(torch.from_numpy(lengths)).numpy().astype(np.int64)
+        edges = np.cumsum([len(planned.utterances) for planned in plan])[:-1]
+        columns = (np.split(values, edges) for values in (utterances, self._rates(utterances, epoch), lengths, frames))
+        return [Job(*job) for job in zip(*columns)]
+
+    def _run(self, jobs: Sequence[Job]) -> Iterator[_Finished]:
+        config = self.experiment.loader
+        if not config.workers:
+            return (_finished(self._reader.read(job)) for job in jobs)
+        if self._workers is None:
+            self._workers = Workers(self._reader, config.workers, config.prefetch, _finished)
+        return self._workers.run(jobs)
+
+    def _left_out(self, utterances: Int64) -> Iterator[BadUtterance]:
+        counts = self.manifest.label_lengths(self.tokenizer)[utterances] if len(utterances) else utterances
+        for index, count in zip(utterances.tolist(), counts.tolist()):
+            limit = self.experiment.batch.max_labels
+            yield BadUtterance(self.manifest.id(index), f"{count + 1} labels with EOS, batch.max_labels is {limit}")
+
+    def _nothing_left(self, epoch: int) -> str:
+        where = ", ".join(str(file.path) for file in self.manifest.files)
+        return (
+            f"{where}: no utterance is left for sub-epoch {epoch} (order.partition {self.experiment.order.partition}, "
+            f"batch.max_labels {self.experiment.batch.max_labels}); use more data, fewer parts or a higher limit"
+        )
+
+
+class _Tally:
+    """Counts unusable utterances against the limit."""
+
+    def __init__(self, planned: int, max_fraction: float) -> None:
+        self.planned, self.limit, self.max_fraction = planned, max_fraction * planned, max_fraction
+        self.count, self.first = 0, list[BadUtterance]()
+
+    def add(self, bad: Sequence[BadUtterance]) -> None:
+        self.count += len(bad)
+        self.first += bad[: 3 - len(self.first)] if len(self.first) < 3 else ()
+        if self.count > self.limit:
+            named = "; ".join(f"utterance {one.id}: {one.reason}" for one in self.first)
+            raise UserError(
+                f"{self.count} of {self.planned} utterances are unusable, more than loader.max_bad_fraction "
+                f"{self.max_fraction:g} allows: {named}; mend the data, run aedo prepare again, or raise the limit"
+            )
+
+
+class _Finished(NamedTuple):
+    batch: Batch | None
+    bad: tuple[BadUtterance, ...]
+
+
+def _finished(read: ReadBatch) -> _Finished:
+    return _Finished(None if read.arrays is None else _batch(read.arrays), read.bad)
+
+
+def _batch(arrays: Arrays) -> Batch:
+    tensors = {name: torch.from_numpy(getattr(arrays, name)) for name in Arrays._fields[1:]}
+    if torch.cuda.is_available():
+        for name in ("audio", "labels"):  # what goes to the device, so that copies overlap with work there
+            tensors[name] = tensors[name].pin_memory()
+    return Batch(arrays.ids, **tensors)

@@ -1,7 +1,7 @@
 """Manifests: the utterances of a split as lhotse cuts, one JSON line each, read when needed.
 
-What stays in memory is two arrays (where each line starts, how many samples each utterance has), so a corpus of hundreds
-of thousands of utterances opens at once.  The arrays are kept beside the manifest and made anew when it changes.
+What stays in memory is two arrays (where each line starts, how many samples each utterance has), so a corpus of
+hundreds of thousands of utterances opens at once.  They are kept beside the manifest and made anew when it changes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ class ManifestFile:
         """Raises UserError naming file and line where the manifest is corrupt, or the file where it is empty."""
         index = _cached(path, "index", lambda: dict(zip(("offsets", "num_samples"), _index(path))))
         if not len(index["num_samples"]):
-            raise UserError(f"{path}: holds no utterances; run aedo prepare again (refused.jsonl says what was refused)")
+            raise UserError(
+                f"{path}: holds no utterances; run aedo prepare again (refused.jsonl says what was refused)"
+            )
         return cls(path, index["offsets"], index["num_samples"])
 
     def line(self, i: int) -> dict[str, Any]:
@@ -223,7 +225,7 @@ def _cached(path: Path, kind: str, make: Any) -> dict[str, npt.NDArray[Any]]:
     temporary = cache.with_name(f".{cache.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
-            np.savez(file, stamp=stamp, **arrays)
+            np.savez(file, allow_pickle=False, **arrays, stamp=stamp)
         temporary.replace(cache)
     except OSError:
         temporary.unlink(missing_ok=True)

@@ -1,10 +1,11 @@
 """Order of the utterances in an epoch: a pure function of (seed, epoch, rank).
 
-A *pass* is once through all utterances; with partition P it is cut into P sub-epochs that share one order.  n utterances.
+A *pass* is once through all n utterances; with partition P it is cut into P sub-epochs that share one order.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -69,7 +70,7 @@ def laplace(shuffled: Int64, lengths: Int64, bins: int) -> Int64:
     Source: RETURNN, Dataset.get_seq_order_for_epoch, "laplace".
     """
     edges = [i * len(shuffled) // bins for i in range(bins + 1)]
-    parts = (shuffled[start:end] for start, end in zip(edges, edges[1:]))
+    parts = (shuffled[start:end] for start, end in pairwise(edges))
     # Both ways stable, as the reference: equal lengths keep their shuffled order.
     sorted_parts = (
         part[np.argsort(-lengths[part] if i % 2 else lengths[part], kind="stable")] for i, part in enumerate(parts)
