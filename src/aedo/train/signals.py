@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -18,7 +17,6 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.requested = False
-        self._process = os.getpid()
 
     def __enter__(self) -> StopRequest:
         self._before = {}
@@ -36,14 +34,6 @@ class StopRequest:
         return self.requested
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self._process:
-            # A worker forked by the loader has inherited this handler: the terminal's Ctrl-C is none of its business,
-            # SIGTERM ends it.
-            if number == signal.SIGTERM:
-                os._exit(0)
-            return
         self.requested = True
         for each, handler in self._before.items():
             signal.signal(each, handler)
-        # A scheduler signals every process of a job.  Workers that end now must not raise errors amid a micro-step.
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)

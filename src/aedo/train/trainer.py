@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -99,7 +98,7 @@ class Trainer:
         source = self.sources.train.batches(self.position.epoch, start, self.position.batch)
         with closing(source):  # type: ignore[type-var]  # a generator
             clock = time.monotonic()
-            for loaded in _until_stopped(source, stopped):
+            for loaded in source:
                 self._train_batch(loaded, self.position.progress(batches, self.config.epochs), batches)
                 clock, before = time.monotonic(), clock
                 self.counters.seconds += clock - before
@@ -108,8 +107,6 @@ class Trainer:
                 if self._save_due():
                     self._save_inside_epoch()
                     clock = time.monotonic()
-        if stopped():
-            return False
         self.step.drop()
         return True
 
@@ -282,17 +279,3 @@ class Trainer:
                 f"note: trained with {state['threads']} threads so far, now with {torch.get_num_threads()}: "
                 "the result may differ in the last bits from that of an uninterrupted run"
             )
-
-
-def _until_stopped(source: Iterator[Loaded], stopped: StopRequest) -> Iterator[Loaded]:
-    """The batches of `source`; after a request to stop, an error of the loader's ending workers is only their end."""
-    while True:
-        try:
-            loaded = next(source, None)
-        except Exception:
-            if not stopped():
-                raise
-            return
-        if loaded is None:
-            return
-        yield loaded
