@@ -81,7 +81,7 @@ class Loader:
         self._indices = np.arange(len(manifest)) if indices is None else np.asarray(indices, dtype=np.int64)
         ctc = experiment.ctc
         self._reader = Reader(manifest, tokenizer, experiment.audio, ctc=bool(ctc.layers), ctc_eos=ctc.eos)
-        self._workers: Workers[_Finished] | None = None
+        self._workers: Workers | None = None
         if experiment.loader.workers:
             warm_up()
 
@@ -99,8 +99,9 @@ class Loader:
         if not plan:
             raise UserError(self._nothing_left(epoch))
         tally = _Tally(sum(len(planned.utterances) for planned in plan), self.experiment.loader.max_bad_fraction)
-        for planned, (batch, unusable) in zip(plan[start:], self._run(self._jobs(plan[start:], epoch))):
+        for planned, (arrays, unusable) in zip(plan[start:], self._run(self._jobs(plan[start:], epoch))):
             tally.add(unusable)
+            batch = None if arrays is None else _batch(arrays)
             yield Loaded(batch, (*self._left_out(planned.left_out), *unusable), time.perf_counter() - began)
             began = time.perf_counter()
 
@@ -145,12 +146,12 @@ class Loader:
         columns = (np.split(values, edges) for values in (utterances, self._rates(utterances, epoch), lengths, frames))
         return [Job(*job) for job in zip(*columns)]
 
-    def _run(self, jobs: Sequence[Job]) -> Iterator[_Finished]:
+    def _run(self, jobs: Sequence[Job]) -> Iterator[ReadBatch]:
         config = self.experiment.loader
         if not config.workers:
-            return (_finished(self._reader.read(job)) for job in jobs)
+            return map(self._reader.read, jobs)
         if self._workers is None:
-            self._workers = Workers(self._reader, config.workers, config.prefetch, _finished)
+            self._workers = Workers(self._reader, config.workers, config.prefetch)
         return self._workers.run(jobs)
 
     def _left_out(self, utterances: Int64) -> Iterator[BadUtterance]:
@@ -185,18 +186,9 @@ class _Tally:
             )
 
 
-class _Finished(NamedTuple):
-    batch: Batch | None
-    bad: tuple[BadUtterance, ...]
-
-
-def _finished(read: ReadBatch) -> _Finished:
-    return _Finished(None if read.arrays is None else _batch(read.arrays), read.bad)
-
-
 def _batch(arrays: Arrays) -> Batch:
     tensors = {name: torch.from_numpy(getattr(arrays, name)) for name in Arrays._fields[1:]}
     if torch.cuda.is_available():
         for name in ("audio", "labels"):  # what goes to the device, so that copies overlap with work there
-            tensors[name] = tensors[name].pin_memory()
+            tensors[name] = tensors[name].pin_memory()  # itself, where it is pinned already
     return Batch(arrays.ids, **tensors)

@@ -10,23 +10,22 @@ from __future__ import annotations
 import atexit
 import multiprocessing
 import multiprocessing.util  # its exit handler waits for processes; imported before ours is registered, it runs after
+import os
 import queue
 import signal
+import socket
 import threading
 import traceback
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
+
+import torch
 
 from aedo.data.reading import Job, ReadBatch, Reader
 from aedo.errors import UserError
-
-T = TypeVar("T")
-S = TypeVar("S")
-R = TypeVar("R")
 
 _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 _running: set[BaseProcess] = set()
@@ -39,11 +38,10 @@ class _Failure(NamedTuple):
     for_user: bool
 
 
-@dataclass(frozen=True, eq=False)
-class _Worker(Generic[T]):
+class _Worker(NamedTuple):
     process: BaseProcess
     connection: Connection
-    results: queue.SimpleQueue[tuple[int, T | _Failure] | None]
+    results: queue.SimpleQueue[tuple[int, ReadBatch | _Failure] | None]
 
 
 def warm_up() -> None:
@@ -55,20 +53,17 @@ def warm_up() -> None:
         forkserver.ensure_running()
 
 
-class Workers(Generic[T]):
-    """`count` processes that share the jobs of a run in turn; each is given `prefetch` jobs ahead.
+class Workers:
+    """`count` processes that share the jobs of a run in turn; each is given `prefetch` jobs ahead."""
 
-    `finish` turns what a worker read into what the caller gets; it runs in this process, ahead of the caller too.
-    """
-
-    def __init__(self, reader: Reader, count: int, prefetch: int, finish: Callable[[ReadBatch], T]) -> None:
+    def __init__(self, reader: Reader, count: int, prefetch: int) -> None:
         warm_up()
         self._ahead = count * prefetch
-        self._workers = [_start(reader, number, finish) for number in range(count)]
+        self._workers = [_start(reader, number) for number in range(count)]
         self._run = 0
         self.close = weakref.finalize(self, _end, self._workers)
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[T]:
+    def run(self, jobs: Sequence[Job]) -> Iterator[ReadBatch]:
         """The batches of `jobs`, in order.  A new run ends the one before it."""
         self._run += 1
         run = self._run
@@ -89,7 +84,7 @@ class Workers(Generic[T]):
         except OSError:
             raise _ended(worker) from None
 
-    def _receive(self, run: int, number: int) -> T:
+    def _receive(self, run: int, number: int) -> ReadBatch:
         worker = self._workers[number % len(self._workers)]
         while True:
             received = worker.results.get()
@@ -104,15 +99,15 @@ class Workers(Generic[T]):
         return result
 
 
-def _start(reader: Reader, number: int, finish: Callable[[ReadBatch], T]) -> _Worker[T]:
+def _start(reader: Reader, number: int) -> _Worker:
     context: Any = multiprocessing.get_context(_METHOD)
     here, there = context.Pipe()
     process = context.Process(target=_serve, args=(there, reader), name=f"aedo data worker {number}", daemon=True)
     process.start()
     _running.add(process)
     there.close()
-    worker = _Worker[T](process, here, queue.SimpleQueue())
-    threading.Thread(target=_collect, args=(worker, finish), daemon=True).start()
+    worker = _Worker(process, here, queue.SimpleQueue())
+    threading.Thread(target=_collect, args=(worker,), daemon=True).start()
     return worker
 
 
@@ -121,37 +116,64 @@ def _serve(connection: Connection, reader: Reader) -> None:
     # Signals to the whole group are the training process's business: it still wants its batches to save and stop well.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    import torch
-
     torch.set_num_threads(1)
     try:
         while True:
             run, job = connection.recv()
-            connection.send((run, _attempt(reader.read, job)))
+            _send(connection, run, _attempt(reader, job))
     except (EOFError, OSError):
         return
 
 
-def _attempt(work: Callable[[S], R], item: S) -> R | _Failure:
+def _attempt(reader: Reader, job: Job) -> ReadBatch | _Failure:
     try:
-        return work(item)
+        return reader.read(job)
     except UserError as error:
         return _Failure(str(error), for_user=True)
     except Exception:
         return _Failure(traceback.format_exc(), for_user=False)
 
 
-def _collect(worker: _Worker[T], finish: Callable[[ReadBatch], T]) -> None:
-    """Take results off the pipe at once, so that the worker never waits with a finished batch in its hands."""
+def _send(connection: Connection, run: int, result: ReadBatch | _Failure) -> None:
+    """The samples travel as plain bytes behind the rest: pickling would copy them three times, holding up Python."""
+    if isinstance(result, _Failure) or result.arrays is None:
+        connection.send((run, result, None))
+        return
+    audio = result.arrays.audio
+    rest = result._replace(arrays=result.arrays._replace(audio=audio[:0]))
+    connection.send((run, rest, audio.shape))
+    with socket.socket(fileno=os.dup(connection.fileno())) as stream:
+        stream.sendall(audio.data)
+
+
+def _collect(worker: _Worker) -> None:
+    """Take results off the connection at once, so that the worker never waits with a finished batch in its hands."""
+    pinned = torch.cuda.is_available()
+    stream = socket.socket(fileno=os.dup(worker.connection.fileno()))
     try:
         while True:
-            run, result = worker.connection.recv()
-            worker.results.put((run, result if isinstance(result, _Failure) else _attempt(finish, result)))
+            run, result, shape = worker.connection.recv()
+            if shape is not None:
+                audio = torch.empty(shape, pin_memory=pinned).numpy()
+                _fill(stream, audio.data.cast("B"))
+                result = result._replace(arrays=result.arrays._replace(audio=audio))
+            worker.results.put((run, result))
     except (EOFError, OSError):
+        pass
+    finally:
+        stream.close()
         worker.results.put(None)
 
 
-def _ended(worker: _Worker[Any]) -> UserError:
+def _fill(stream: socket.socket, buffer: memoryview) -> None:
+    while buffer:  # one call as a rule, without Python's lock; a signal can cut it short
+        got = stream.recv_into(buffer, len(buffer), socket.MSG_WAITALL)
+        if not got:
+            raise EOFError
+        buffer = buffer[got:]
+
+
+def _ended(worker: _Worker) -> UserError:
     worker.process.join(timeout=5)
     return UserError(
         f"{worker.process.name} ended unexpectedly (exit code {worker.process.exitcode}; -9 often means out "
@@ -159,7 +181,7 @@ def _ended(worker: _Worker[Any]) -> UserError:
     )
 
 
-def _end(workers: Sequence[_Worker[Any]]) -> None:
+def _end(workers: Sequence[_Worker]) -> None:
     for worker in workers:  # they hold nothing that must be put in order
         worker.process.kill()
         _running.discard(worker.process)
