@@ -39,7 +39,7 @@ def collapse(path: Tensor, valid: Tensor, *, blank: int) -> tuple[Tensor, Tensor
 
 @torch.inference_mode()
 def ctc_paths(log_probs: Tensor, lengths: Tensor, *, beam: int) -> NBest:
-    """The K best frame paths, frame by frame; `labels` are the frames' symbols, nothing merged.  Scores are sums.
+    """The K best frame paths; `labels` are the frames' symbols, nothing merged, blanks behind the end; scores are sums.
 
     log_probs [B, T, V + 1], lengths [B] int64 on the CPU.  Source: the search the reference uses for its CTC models.
     """
@@ -50,7 +50,7 @@ def ctc_paths(log_probs: Tensor, lengths: Tensor, *, beam: int) -> NBest:
     stay = torch.full((width,), float("-inf"), device=values.device)
     stay[0] = 0.0
     values = torch.where(valid[..., None], values.float(), stay)
-    best = torch.where(valid[..., None], best, EOS)
+    best = torch.where(valid[..., None], best, symbols - 1)
     scores = values.new_zeros(batch, 1)
     paths = best.new_zeros(batch, 1, 0)
     for frame in range(frames):
