@@ -1,0 +1,238 @@
+"""Everything a report needs from a run folder, read tolerantly: what is missing or broken becomes a notice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from aedo.errors import UserError
+from aedo.run import RunFolder
+from aedo.score.wer import Aligned, Pair, Score, score
+
+Leaves = dict[str, Any]
+"""Dotted path -> value of the experiment's tree, lists kept whole."""
+
+DATASETS = ("train", "dev", "devtrain")
+
+
+@dataclass(frozen=True)
+class SetResult:
+    """One set decoded with one checkpoint."""
+
+    label: str
+    """Of the checkpoint."""
+    name: str
+    totals: dict[str, Any]
+    """SET.json; recomputed from the utterances where that file is missing."""
+    lines: dict[str, dict[str, Any]]
+    """By utterance id: the line of SET.jsonl."""
+    score: Score | None
+    """None where SET.jsonl is missing or empty."""
+
+
+@dataclass
+class Run:
+    """A run as far as it can be read.  `notices` tell the reader what could not."""
+
+    folder: RunFolder
+    name: str
+    leaves: Leaves
+    info: dict[str, Any]
+    epochs: list[dict[str, Any]]
+    """One a sub-epoch, in order; a sub-epoch that was repeated after a restart counts once, the last time."""
+    steps: list[dict[str, Any]]
+    results: list[SetResult]
+    notices: list[str] = field(default_factory=list)
+
+    @cached_property
+    def sets(self) -> list[str]:
+        return sorted({result.name for result in self.results})
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """Decoded checkpoints: sub-epochs in order, then averages."""
+        return sorted({result.label for result in self.results}, key=lambda label: (not _is_epoch(label), label))
+
+    @cached_property
+    def main_label(self) -> str | None:
+        """The checkpoint shown in detail: fewest errors on the dev sets, or on all sets where there is no dev set."""
+        chosen = [r for r in self.results if r.name.startswith("dev")] or self.results
+        if not chosen:
+            return None
+        names = {label: {r.name for r in chosen if r.label == label} for label in self.labels}
+        widest = max(len(found) for found in names.values())
+
+        def rate(label: str) -> float:
+            totals = [r.totals for r in chosen if r.label == label]
+            words = sum(t.get("words", 0) for t in totals)
+            errors = sum(t.get(kind, 0) for t in totals for kind in ("substitutions", "deletions", "insertions"))
+            return errors / words if words else float("inf")
+
+        return min((label for label, found in names.items() if len(found) == widest), key=rate)
+
+    def result(self, label: str | None, name: str) -> SetResult | None:
+        return next((r for r in self.results if r.label == label and r.name == name), None)
+
+    def series(self, dataset: str, term: str) -> list[tuple[float, float]]:
+        """(sub-epoch, value) where the log holds a number."""
+        values = ((epoch["epoch"], (epoch.get(dataset) or {}).get(term)) for epoch in self.epochs)
+        return [(float(x), float(y)) for x, y in values if y is not None and _is_number(y)]
+
+    def scalars(self, key: str) -> list[tuple[float, float]]:
+        return [(float(e["epoch"]), float(e[key])) for e in self.epochs if _is_number(e.get(key))]
+
+    @cached_property
+    def terms(self) -> list[str]:
+        """Losses first, the label error rate last."""
+        found = {term for epoch in self.epochs for data in DATASETS for term in (epoch.get(data) or {})}
+        return sorted(found, key=lambda term: (term == "ler", term != "ce", _natural(term)))
+
+
+def gather(path: Path) -> Run:
+    """The run at `path`.  UserError where it is no run folder or its experiment.json is unreadable."""
+    folder = RunFolder.open(path)
+    notices: list[str] = []
+    try:
+        tree = json.loads((path / "experiment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path / 'experiment.json'}: unreadable ({error}); the run folder is damaged") from None
+    if not isinstance(tree, dict) or not isinstance(tree.get("name"), str):
+        raise UserError(f"{path / 'experiment.json'}: holds no experiment name; the run folder is damaged")
+    info: dict[str, Any] = {}
+    try:
+        info = folder.info
+    except UserError as error:
+        notices.append(str(error))
+    epochs = {line["epoch"]: line for line in _lines(path / "log.jsonl", "epoch", notices)}
+    if not epochs:
+        notices.append(f"{path / 'log.jsonl'}: no finished sub-epoch yet, so there are no learning curves")
+    return Run(
+        folder,
+        tree["name"],
+        flatten(tree.get("experiment") or {}),
+        info if isinstance(info, dict) else {},
+        [epochs[number] for number in sorted(epochs)],
+        _lines(path / "steps.jsonl", "micro_step", notices),
+        list(_results(folder, notices)),
+        notices,
+    )
+
+
+def flatten(tree: Any, prefix: str = "") -> Leaves:
+    """{"a": {"b": 1}} -> {"a.b": 1}."""
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    leaves: Leaves = {}
+    for key, value in tree.items():
+        leaves |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return leaves
+
+
+def utterances(result: SetResult) -> dict[str, Aligned]:
+    return {} if result.score is None else {u.pair.id: u for u in result.score.utterances}
+
+
+def _results(folder: RunFolder, notices: list[str]) -> Iterator[SetResult]:
+    if not folder.recog_folder.is_dir():
+        notices.append(f"{folder.recog_folder}: nothing recognised yet; run aedo recog {folder.path}")
+        return
+    found = False
+    for labelled in sorted(p for p in folder.recog_folder.iterdir() if p.is_dir()):
+        for name in sorted({p.name.rsplit(".", 1)[0] for p in labelled.glob("*.json*")}):
+            result = _result(labelled, name, notices)
+            if result is not None:
+                found = True
+                yield result
+    if not found:
+        notices.append(f"{folder.recog_folder}: holds no results yet; run aedo recog {folder.path}")
+
+
+def _result(labelled: Path, name: str, notices: list[str]) -> SetResult | None:
+    lines: dict[str, dict[str, Any]] = {}
+    for number, line in enumerate(_lines(labelled / f"{name}.jsonl", "ref", notices), start=1):
+        lines[str(line.get("id", f"line {number}"))] = line
+    pairs = (Pair(i, _text(line, "speaker"), _text(line, "ref"), _text(line, "hyp")) for i, line in lines.items())
+    scored: Score | None = None
+    if lines:
+        try:
+            scored = score(pairs)
+        except UserError as error:
+            notices.append(f"{labelled / name}.jsonl: {error}")
+    problems = [i for i, line in lines.items() if line.get("problem")]
+    if problems:
+        reason = lines[problems[0]]["problem"]
+        notices.append(
+            f"{labelled / name}.jsonl: {len(problems)} without usable audio count as deleted, {problems[0]}: {reason}"
+        )
+    totals = _totals(labelled / f"{name}.json", notices)
+    if totals is None and scored is None:
+        return None
+    return SetResult(labelled.name, name, totals or (scored.as_json() if scored else {}), lines, scored)
+
+
+def _totals(path: Path, notices: list[str]) -> dict[str, Any] | None:
+    try:
+        totals = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        notices.append(f"{path}: missing; its totals were computed again from the utterances")
+        return None
+    except (OSError, ValueError) as error:
+        notices.append(f"{path}: unreadable ({error}); its totals were computed again from the utterances")
+        return None
+    if not isinstance(totals, dict) or not _is_number(totals.get("wer")):
+        notices.append(f"{path}: holds no word error rate; run aedo recog again")
+        return None
+    return totals
+
+
+def _lines(path: Path, key: str, notices: list[str]) -> list[dict[str, Any]]:
+    """The objects of a JSON-lines file that have `key`; broken lines become one notice with the first one's place."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        notices.append(f"{path}: unreadable ({error.strerror})")
+        return []
+    good, broken = [], []
+    complete = text.endswith("\n")
+    lines = text.split("\n")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError:
+            if complete or number < len(lines):  # a last line without its end is being written right now
+                broken.append(number)
+            continue
+        if isinstance(value, dict) and key in value:
+            good.append(value)
+        else:
+            broken.append(number)
+    if broken:
+        more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+        notices.append(f"{path}:{broken[0]}: not a valid line{more}; left out of this page")
+    return good
+
+
+def _text(line: dict[str, Any], key: str) -> str:
+    value = line.get(key)
+    return "" if value is None else str(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+
+
+def _is_epoch(label: str) -> bool:
+    return label.startswith("epoch-")
+
+
+def _natural(term: str) -> tuple[str, int]:
+    name, _, number = term.rpartition("_")
+    return (name, int(number)) if number.isdigit() else (term, 0)
