@@ -37,14 +37,14 @@ def test_alignment_is_complete_and_has_the_fewest_errors(ref: list[str], hyp: li
 
 
 def test_kinds_of_errors_are_told_apart() -> None:
-    assert count(align("a b c d".split(), "a x c d e".split())) == Counts(4, 1, 0, 1)
-    assert count(align("a b c".split(), "b c".split())) == Counts(3, 0, 1, 0)
+    assert count(align(["a", "b", "c", "d"], ["a", "x", "c", "d", "e"])) == Counts(4, 1, 0, 1)
+    assert count(align(["a", "b", "c"], ["b", "c"])) == Counts(3, 0, 1, 0)
     assert count(align([], ["a"])) == Counts(0, 0, 0, 1)
 
 
 def test_sclite_prefers_other_ties() -> None:
     """Two substitutions (8) cost more than an insertion and a deletion (6) around a match."""
-    ref, hyp = "a b".split(), "b c".split()
+    ref, hyp = ["a", "b"], ["b", "c"]
     assert count(align(ref, hyp, sclite=True)) == Counts(2, 0, 1, 1)
 
 
