@@ -128,9 +128,9 @@ def base_24gb_v6() -> Experiment:
 def base_an4() -> Experiment:
     """AN4, 40 minutes of spelled words and numbers, from scratch on two CPU cores: 24gb-v6 made small.
 
-    Every pass is a sub-epoch.  What such a small corpus needs to leave the plateau where only blanks come out: batches of
-    20 s, labels of whole words (letters stay on the plateau four times as long), no masks in the first ten passes, and
-    masks counted by each utterance's own length.
+    Every pass is a sub-epoch.  What such a small corpus needs to leave the plateau where only blanks come out: batches
+    of 20 s, labels of whole words (letters stay on the plateau four times as long), no masks in the first ten passes,
+    and masks counted by each utterance's own length.
     """
     return (
         _small(base_24gb_v6(), layers=6, dim=144, labels=160)

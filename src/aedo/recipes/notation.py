@@ -22,7 +22,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-_NUMBER = r"\d+(?:e_?\d+)?k?"
+_NUMBER = r"[0-9]+(?:e_?[0-9]+)?k?"
 
 
 class Range(NamedTuple):
@@ -41,7 +41,7 @@ class NotationError(ValueError):
 
 def parse_number(text: str) -> float:
     """09e_3 -> 0.0009.  Exact: the digits are those of a decimal number."""
-    found = re.fullmatch(r"(\d+)(?:e(_?)(\d+))?(k?)", text)
+    found = re.fullmatch(r"([0-9]+)(?:e(_?)([0-9]+))?(k?)", text)
     if not found:
         raise NotationError(f"{text!r} is no number; write 01 for 0.1, 1e_3 for 0.001, 30k for 30000")
     digits, minus, exponent, kilo = found.groups()
@@ -88,14 +88,14 @@ class ValueType:
 TYPES: Mapping[str, ValueType] = {
     "fraction": ValueType(_NUMBER, parse_number, "a fraction (01 = 0.1)"),
     "number": ValueType(_NUMBER, parse_number, "a number (01 = 0.1, 1e_3 = 0.001, 30k = 30000)"),
-    "count": ValueType(r"\d+k?", parse_count, "a whole number (30k = 30000)"),
+    "count": ValueType(r"[0-9]+k?", parse_count, "a whole number (30k = 30000)"),
     "numbers": ValueType(
         rf"{_NUMBER}(?:_{_NUMBER})*",
         lambda text: tuple(parse_number(part) for part in split_list(text)),
         "numbers joined by underscores (01_02 = 0.1, 0.2)",
     ),
-    "layers": ValueType(r"\d+(?:_\d+)*", parse_layers, "layers (48 or 4_8 = layers 4 and 8)"),
-    "labels": ValueType(r"\d+k?", parse_labels, "a number of labels (512; 10k = 10240)"),
+    "layers": ValueType(r"[0-9]+(?:_[0-9]+)*", parse_layers, "layers (48 or 4_8 = layers 4 and 8)"),
+    "labels": ValueType(r"[0-9]+k?", parse_labels, "a number of labels (512; 10k = 10240)"),
 }
 
 
