@@ -5,6 +5,7 @@ Shapes: N samples, C channels.  Everything libsndfile decodes is welcome (wav, f
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,6 +16,7 @@ import soundfile
 from pydantic import Field
 
 from aedo.config import Part
+from aedo.errors import UserError
 
 if TYPE_CHECKING:
     from lhotse.cut import MonoCut
@@ -66,11 +68,11 @@ def decode(path: str | Path, start: int = 0, frames: int | None = None) -> Decod
             rate = int(file.samplerate)
     except (soundfile.SoundFileError, OSError, ValueError) as error:
         raise AudioProblem(_why_unreadable(Path(path), error)) from error
+    if not len(samples):
+        raise AudioProblem("audio has 0 samples")
     wanted = frames if frames is not None else promised and promised - start
     if wanted is not None and len(samples) < wanted:
         raise AudioProblem(f"audio is truncated: {len(samples)} of {wanted} samples are there")
-    if not len(samples):
-        raise AudioProblem("audio has 0 samples")
     return Decoded(samples, rate)
 
 
@@ -127,6 +129,19 @@ def read_audio(path: str | Path, sample_rate: int) -> Samples:
     return mono(decoded, sample_rate)
 
 
+def write_flac(path: Path, samples: Samples, rate: int) -> None:
+    """Samples [N] as 16-bit FLAC; louder than full scale is scaled down, not clipped.
+
+    Raises UserError when the file cannot be written.
+    """
+    loudest = max(float(np.abs(samples).max()), 1.0)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(str(path), samples / np.float32(loudest), rate, format="FLAC", subtype="PCM_16")
+    except (soundfile.SoundFileError, OSError) as error:
+        raise UserError(f"{path}: cannot be written: {error}; free some space or choose another folder") from error
+
+
 def samples_of(cut: MonoCut, config: AudioConfig) -> Samples:
     """Samples of a prepared utterance: mono float32 [N] at `config.sample_rate`, peak-normalised if configured.
 
@@ -167,11 +182,11 @@ def _promised_frames(file: soundfile.SoundFile) -> int | None:
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:
-    if not path.exists():
+    if not os.path.exists(path):  # unlike Path.exists, never raises
         return "audio file is missing"
-    if path.is_dir():
+    if os.path.isdir(path):
         return "audio path is a folder"
-    if path.stat().st_size == 0:
+    if os.path.getsize(path) == 0:
         return "audio file has 0 bytes"
     detail = getattr(error, "error_string", str(error)).removeprefix("Error : ").strip().rstrip(".")
     return f"audio is unreadable or truncated: {detail}"

@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import soundfile
 
-from aedo.data.audio import AudioProblem, check_container, check_format, check_samples, decode, mono
-from aedo.errors import UserError
+from aedo.data.audio import AudioProblem, check_container, check_format, check_samples, decode, mono, write_flac
 
 _INLINE = 64  # fewer files than this are checked faster than a process starts
 
@@ -60,7 +58,7 @@ def check(task: Task) -> Checked:
         return Checked(task.audio, problem=problem.reason)
     except OSError as error:
         return Checked(task.audio, problem=f"audio is unreadable or truncated: {error}")
-    _write_flac(task.target, samples, task.sample_rate)
+    write_flac(task.target, samples, task.sample_rate)
     return Checked(task.target, len(samples), fingerprint)
 
 
@@ -72,12 +70,3 @@ def check_all(tasks: Sequence[Task], jobs: int) -> Iterator[Checked]:
     context = multiprocessing.get_context("spawn")  # the caller may have threads (progress bar, torch)
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         yield from pool.map(check, tasks, chunksize=16)
-
-
-def _write_flac(path: Path, samples: np.ndarray, rate: int) -> None:
-    peak = float(np.abs(samples).max())
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(str(path), samples / max(peak, 1.0), rate, format="FLAC", subtype="PCM_16")
-    except (soundfile.SoundFileError, OSError) as error:
-        raise UserError(f"{path}: cannot be written: {error}; free some space or choose another -o") from error

@@ -17,6 +17,7 @@ from aedo.data.corpora.listing import Item, Listing, Refused
 from aedo.data.splits import hold_out_fraction, hold_out_speakers
 from aedo.data.text import normalizer
 from aedo.errors import UserError
+from aedo.files import explained, write_text
 
 
 @dataclass(frozen=True)
@@ -51,18 +52,24 @@ def prepare(
     if not listing.items and not listing.refused:
         raise UserError(f"{listing.source}: no utterances found")
     items = _hold_out(listing.items, options)
-    _check_folder(out, {item.split for item in items})
+    splits = {item.split for item in items}
+    _check_folder(out, splits)
     refused = list(listing.refused)
     items = _with_usable_text(items, normalize, refused)
     utterances = _with_usable_audio(items, out, options, progress, refused)
     _write_refused(out, refused)
     _check_refused(out, len(utterances), refused, options.max_refused)
+    empty = sorted(splits - {u.split for u in utterances})
+    listing.notes.extend(f"split {split} is empty: all of it is refused" for split in empty)
     card = DataCard.of(listing, utterances, refused, options.normalize, options.sample_rate)
-    for split in card.splits:
-        lines = (_cut_line(u, options.sample_rate) for u in utterances if u.split == split)
-        _write(out / f"{split}.jsonl", "".join(lines))
-    _write(out / "card.json", json.dumps(card.to_json(), ensure_ascii=False, indent=1) + "\n")
-    _write(out / "card.md", card.to_markdown())
+    with explained(out, "write the prepared data there"):
+        for split in card.splits:
+            lines = (_cut_line(u, options.sample_rate) for u in utterances if u.split == split)
+            write_text(out / f"{split}.jsonl", "".join(lines))
+        for split in empty:
+            (out / f"{split}.jsonl").unlink(missing_ok=True)
+        write_text(out / "card.json", json.dumps(card.to_json(), ensure_ascii=False, indent=1) + "\n")
+        write_text(out / "card.md", card.to_markdown())
     return card
 
 
@@ -78,12 +85,10 @@ def _hold_out(items: Sequence[Item], options: PrepareOptions) -> list[Item]:
 
 def _check_folder(out: Path, splits: set[str]) -> None:
     """A folder that holds splits of another preparation would mix two corpora without a word."""
-    try:
+    with explained(out, "write the prepared data there", "then run the same command again, or choose another -o"):
         out.mkdir(parents=True, exist_ok=True)
         (out / ".writable").touch()
         (out / ".writable").unlink()
-    except OSError as error:
-        raise UserError(f"{out}: cannot be written: {error.strerror}; choose another -o") from error
     present = {path.stem for path in out.glob("*.jsonl")} - {"refused"}
     stale = sorted(present - splits)
     if stale:
@@ -173,14 +178,5 @@ def _check_refused(out: Path, usable: int, refused: Sequence[Refused], limit: fl
 
 def _write_refused(out: Path, refused: Sequence[Refused]) -> None:
     lines = (json.dumps(r._asdict(), ensure_ascii=False) + "\n" for r in refused)
-    _write(out / "refused.jsonl", "".join(lines))
-
-
-def _write(path: Path, content: str) -> None:
-    """Whole or not at all."""
-    temporary = path.with_name(path.name + ".part")
-    try:
-        temporary.write_text(content, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}; free some space or choose another -o") from error
+    with explained(out, "write the prepared data there"):
+        write_text(out / "refused.jsonl", "".join(lines))

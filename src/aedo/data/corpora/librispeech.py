@@ -6,7 +6,9 @@ Source: Panayotov et al. 2015, https://www.openslr.org/12.
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Sequence
+from http.client import HTTPException
 from pathlib import Path
 
 from aedo.data.corpora.listing import Item, Listing, is_audio
@@ -21,6 +23,8 @@ PARTS = (
     "test-clean",
     "test-other",
 )
+MINI_PARTS = ("train-clean-5", "dev-clean-2")
+"""Mini LibriSpeech, https://www.openslr.org/31."""
 
 
 def list_librispeech(folder: Path, parts: Sequence[str] | None = None) -> Listing:
@@ -51,15 +55,15 @@ def download_librispeech(folder: Path, parts: Sequence[str] | None = None) -> No
 
     Parts already complete are not fetched again.  Raises UserError for an unknown part or a failed download.
     """
-    unknown = [part for part in parts or () if part not in PARTS]
+    known = PARTS + MINI_PARTS
+    unknown = [part for part in parts or () if part not in known]
     if unknown:
-        raise UserError(f"--download: LibriSpeech has no part {unknown[0]!r}; it has {', '.join(PARTS)}")
+        raise UserError(f"--download: LibriSpeech has no part {unknown[0]!r}; it has {', '.join(known)}")
     from lhotse.recipes.librispeech import download_librispeech as fetch
 
-    folder.mkdir(parents=True, exist_ok=True)
     try:
         fetch(folder, dataset_parts=list(parts or PARTS))
-    except OSError as error:
+    except (OSError, EOFError, HTTPException, tarfile.TarError) as error:
         raise UserError(f"--download into {folder} failed: {error}; check the network and run it again") from error
 
 

@@ -55,4 +55,4 @@ def is_audio(path: Path) -> bool:
 
 def id_from(path: Path) -> str:
     """An utterance's name from its path relative to the corpus: folders joined by "-", no suffix."""
-    return "-".join(part for part in path.with_suffix("").parts if part not in ("/", "..", "."))
+    return "-".join(part for part in (*path.parent.parts, path.stem) if part not in ("/", "..", "."))

@@ -16,11 +16,12 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 
+from aedo.data.audio import write_flac
 from aedo.data.corpora.espeak import Espeak, Voice
 from aedo.data.corpora.grammar import sentence, split_of
 from aedo.errors import UserError
+from aedo.files import explained
 
 SAMPLE_RATE = 16000
 SPLITS = ("train", "dev", "test")
@@ -55,7 +56,7 @@ class SyntheticOptions:
     dev: Size = Size(utterances=60)
     test: Size = Size(utterances=100)
     speakers: int = 40
-    """Training speakers; dev and test have others, a fifth as many each."""
+    """Training speakers, at most 1000; dev and test have others, a fifth as many each (2 to 13)."""
     seed: int = 1
     jobs: int = 0
     """Worker processes; 0: one a core."""
@@ -86,19 +87,17 @@ def write_synthetic(
     """
     speakers = make_speakers(options.speakers, options.seed)
     chapters = plan(folder, options, speakers)
-    try:
+    with explained(folder, "write the corpus there"):
         for split in SPLITS:
             shutil.rmtree(folder / split, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "SPEAKERS.TXT").write_text(_speaker_table(speakers), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror}; choose another -o") from error
     total, done = sum(len(chapter.sentences) for chapter in chapters), 0
     # A fresh process a chapter (see aedo.data.corpora.espeak); a fork server makes that cheap where there is one.
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
     if method == "forkserver":
-        context.set_forkserver_preload([__name__, "soxr"])
+        context.set_forkserver_preload(["__main__", __name__, "soxr"])
     with context.Pool(options.jobs or os.cpu_count() or 1, maxtasksperchild=1) as pool:
         for number in pool.imap_unordered(speak_chapter, chapters, chunksize=1):
             done += number
@@ -106,14 +105,15 @@ def write_synthetic(
 
 
 def make_speakers(number: int, seed: int) -> list[Speaker]:
-    """`number` training speakers and a fifth as many (at least 2) for dev and test each.
+    """`number` training speakers and a fifth as many (2 to 13) for dev and test each.
 
-    No accent and variant of one split is used in another.  Training may use one twice, at another pitch and speed.
+    No accent and variant of one split is used in another; more speakers than voices share one at another pitch and
+    speed.  Raises UserError for less than 1 or more than 1000.
     """
-    held_out = max(2, number // 5)
+    if not 1 <= number <= 1000:
+        raise UserError(f"--speakers {number}: give 1 to 1000 training speakers")
     names = [f"{accent}+{variant}" for accent, count in _ACCENTS.items() for variant in _VARIANTS.split()[:count]]
-    if number < 1 or 2 * held_out > len(names) // 2:
-        raise UserError(f"--speakers {number}: give 1 to {len(names) // 4 * 5 + 4} training speakers")
+    held_out = min(max(2, number // 5), len(names) // 4)
     random = np.random.default_rng([seed, 0])
     names = [names[i] for i in random.permutation(len(names))]
     parts = {"test": names[:held_out], "dev": names[held_out : 2 * held_out], "train": names[2 * held_out :]}
@@ -154,10 +154,11 @@ def _sentences(split: str, size: Size, speakers: Sequence[Speaker], random: np.r
     while len(texts) < size.utterances if size.utterances else seconds < 3600 * (size.hours or 0.0):
         text = sentence(random)
         if split_of(text) != split or text in texts:
-            failures += 1
-            if failures > 1000 + 100 * len(texts):
+            failures += 1  # in a row
+            if failures > 1000:
                 raise UserError(f"the grammar has too few sentences for that much {split} data; ask for less")
             continue
+        failures = 0
         seconds += _estimated_seconds(text, speakers[len(texts) % len(speakers)].voice)
         texts[text] = None
     return list(texts)
@@ -173,16 +174,16 @@ def speak_chapter(chapter: Chapter) -> int:
 
     speaker, number = chapter.speaker, chapter.number
     folder = chapter.folder / speaker.split / speaker.id / str(number)
-    folder.mkdir(parents=True, exist_ok=True)
     engine = Espeak()
     random = np.random.default_rng([chapter.seed, 2, int(speaker.id), number])
     lines = []
     for i, text in enumerate(chapter.sentences):
         name = f"{speaker.id}-{number}-{i:04d}"
         dry = soxr.resample(engine.speak(text, speaker.voice), engine.rate, SAMPLE_RATE, quality="HQ")
-        soundfile.write(str(folder / f"{name}.flac"), in_room(dry, random), SAMPLE_RATE, subtype="PCM_16")
+        write_flac(folder / f"{name}.flac", in_room(dry, random), SAMPLE_RATE)
         lines.append(f"{name} {text.upper()}\n")
-    (folder / f"{speaker.id}-{number}.trans.txt").write_text("".join(lines), encoding="utf-8")
+    with explained(folder, "write the transcripts there"):
+        (folder / f"{speaker.id}-{number}.trans.txt").write_text("".join(lines), encoding="utf-8")
     return len(lines)
 
 

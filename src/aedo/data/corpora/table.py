@@ -23,7 +23,13 @@ _NAMES = {
     "split": ("split", "subset"),
     "id": ("id", "utterance", "utterance_id"),
 }
-_SPLITS = {"training": "train", "valid": "dev", "validation": "dev", "val": "dev", "development": "dev"}
+_SPLITS = {name: name for name in ("train", "dev", "test")} | {
+    "training": "train",
+    "valid": "dev",
+    "validation": "dev",
+    "val": "dev",
+    "development": "dev",
+}
 _FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _SPLIT_NAME = re.compile(r"[\w-][\w.-]*")
 
@@ -112,7 +118,7 @@ def _add(file: Path, row: _Row, columns: _Columns, listing: Listing) -> None:
         listing.refuse(id, place, f"split name is unusable: {split!r}; use letters, digits, - and _")
     else:
         speaker = value(columns.speaker) or UNKNOWN_SPEAKER
-        listing.items.append(Item(id, file.parent / Path(path).expanduser(), value(columns.text), speaker, split))
+        listing.items.append(Item(id, file.parent / path, value(columns.text), speaker, split))
 
 
 def _separated_rows(file: Path, kind: str) -> Iterator[_Row]:
