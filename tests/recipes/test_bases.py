@@ -76,6 +76,8 @@ def test_each_base_of_the_reference_differs_from_the_one_before_as_published() -
     expected |= {"spared": ("embedding", "relative_position"), "masks": (late, 100, 16, 20)}
     expected |= {"position dropout": 0.1, "shared attention dropout": False}
     assert table("24gb-v5") == table("24gb-v6") == expected
+    (growth,) = diff("24gb-v5", "24gb-v6")
+    assert (growth.path, growth.left, growth.right) == ("encoder.growth", ((4_000, 2), (2_000, 4), (2_000, 8)), ())
 
 
 @pytest.mark.parametrize("base", [base for base in BASES if "gb" in base])

@@ -54,6 +54,8 @@ SPELLED: dict[str, tuple[str, dict[str, Any]]] = {
     "ff1024": ("24gb-v6", {"encoder.feed_forward.dim": 1024}),
     "h4": ("24gb-v6", {"encoder.attention.heads": 4}),
     "n16": ("24gb-v6", {"encoder.layers": 16}),
+    "pretrain": ("24gb-v6", {"encoder.growth": ((4_000, 2), (2_000, 4), (2_000, 8))}),
+    "nopretrain": ("24gb-v5", {"encoder.growth": ()}),
     "ks8": ("24gb-v6", {"encoder.convolution.kernel": 8}),
     "swish": ("24gb-v6", {"encoder.feed_forward.activation": "swish"}),
     "relu2": ("24gb-v6-swish", {"encoder.feed_forward.activation": "relu2"}),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import Annotated
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -13,6 +15,7 @@ from aedo.nn.convolution import ConvolutionConfig, ConvolutionModule
 from aedo.nn.dropout import Dropout, DropoutConfig
 from aedo.nn.feedforward import FeedForward, FeedForwardConfig
 from aedo.nn.masks import length_mask
+from aedo.schedule import Progress, Steps
 
 
 class ConformerConfig(Part):
@@ -23,9 +26,16 @@ class ConformerConfig(Part):
     convolution: ConvolutionConfig = ConvolutionConfig()
     dropout: DropoutConfig = DropoutConfig()
     """After the front-end, inside the feed-forward networks and before every residual sum."""
+    growth: tuple[tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]], ...] = ()
+    """The training's first stages, as (micro-steps, layers in use from below); behind them, all layers are in use."""
 
     def build(self) -> Conformer:
-        return Conformer([self._block() for _ in range(self.layers)])
+        return Conformer([self._block() for _ in range(self.layers)], self.depth())
+
+    def depth(self) -> Steps:
+        """Layers in use over the training."""
+        ends = accumulate(steps for steps, _ in self.growth)
+        return Steps(nodes=tuple(ends), values=(*(min(n, self.layers) for _, n in self.growth), self.layers))
 
     def _block(self) -> ConformerBlock:
         return ConformerBlock(
@@ -89,16 +99,27 @@ class ConformerBlock(nn.Module):
 
 
 class Conformer(nn.Module):
-    def __init__(self, blocks: list[ConformerBlock]) -> None:
+    """A stack of blocks, of which the lower ones alone are in use where a training grows its encoder."""
+
+    def __init__(self, blocks: list[ConformerBlock], depth: Steps) -> None:
         super().__init__()
         self.layers = nn.ModuleList(blocks)
+        self.depth, self.in_use = depth, len(blocks)
+
+    def grow(self, progress: Progress) -> None:
+        """Use as many layers as belong to this point of the training."""
+        self.in_use = round(self.depth.at(progress))
 
     def forward(self, x: Tensor, lengths: Tensor, collect: tuple[int, ...] = ()) -> Encoded:
-        """x [B, T, D], lengths [B] on the CPU; `collect`: numbers (from 1) of the layers whose output is wanted."""
+        """x [B, T, D], lengths [B] on the CPU; `collect`: numbers (from 1) of the layers whose output is wanted.
+
+        For a layer that is not in use yet this is the output of the highest one in use.
+        """
         mask, frames = length_mask(lengths, x.shape[1], x.device), int(lengths.sum())
         collected: dict[int, Tensor] = {}
         for number, block in enumerate(self.layers, start=1):
-            x = block(x, mask, frames)
+            if number <= self.in_use:
+                x = block(x, mask, frames)
             if number in collect:
                 collected[number] = x
         return Encoded(x, lengths, mask, collected)

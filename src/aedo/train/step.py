@@ -136,6 +136,7 @@ def forward(
     features: Features = model.features(audio, batch.audio_lengths)
     if augment is not None:
         features = augment(features, progress)
+    model.encoder.grow(progress)
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
         outputs = model(features, labels)
     return objective(outputs, labels, progress)
