@@ -19,9 +19,9 @@ from aedo.score.wer import Pair, score
 SENTENCES = [
     ("THE QUICK BROWN FOX JUMPS", "THE QUICK BROWN FOX JUMPS"),
     ("OVER THE LAZY DOG", "OVER A LAZY DOG"),
-    ("SEVEN <B> & EIGHT", "SEVEN <B> & ATE"),
+    ("SEVEN & EIGHT", "SEVEN & ATE"),
     ("NINE TEN ELEVEN", "NINE ELEVEN"),
-    ("GO", "GO GO ON"),
+    ("GO <B>", "GO <B> GO ON"),
     ("YES", ""),
 ]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aedo.errors import UserError
-from aedo.report.gather import Run, flatten
+from aedo.report.gather import Run
 
 Facts = list[tuple[str, str]]
 
@@ -101,19 +101,19 @@ def _facts(info: dict[str, Any]) -> Facts:
     starts = facts.pop("starts", None)
     if isinstance(facts.get("command"), list):
         facts["command"] = shlex.join(_short(str(word)) for word in facts["command"])
-    versions = facts.pop("versions", None)
-    if isinstance(versions, dict):
-        facts["versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
+    git = facts.get("git")
+    if isinstance(git, dict) and "commit" in git:
+        facts["git"] = f"{str(git['commit'])[:12]}, {'with changes' if git.get('changed') else 'unchanged'}"
+    elif "git" in facts and git is None:
+        facts["git"] = "not a checkout"
     if isinstance(starts, list) and len(starts) > 1:
         times = [str(start["time"]) for start in starts if isinstance(start, dict) and "time" in start]
         facts["resumed"] = f"{len(starts) - 1} ×" + (f", last {times[-1]}" if times else "")
-    flat = flatten(facts) if facts else {}
 
     def place(key: str) -> int:
-        head = key.split(".")[0]
-        return _FIRST.index(head) if head in _FIRST else len(_FIRST) + (head in _LAST)
+        return _FIRST.index(key) if key in _FIRST else len(_FIRST) + (key in _LAST)
 
-    return [(key.replace("_", " ").replace(".", " · "), _plain(flat[key])) for key in sorted(flat, key=place)]
+    return [(key.replace("_", " "), _plain(facts[key])) for key in sorted(facts, key=place)]
 
 
 def _data_card(run: Run) -> tuple[list[Split], Facts, str]:
@@ -155,9 +155,9 @@ def duration(seconds: float) -> str:
 
 
 def _sum(run: Run, key: str) -> float:
-    """Over the sub-epochs; a list counts as its length."""
+    """Over the sub-epochs."""
     values = (epoch.get(key) or 0 for epoch in run.epochs)
-    return float(sum(len(v) if isinstance(v, (list, dict)) else v for v in values))
+    return float(sum(v for v in values if isinstance(v, (int, float))))
 
 
 def _short(word: str) -> str:
@@ -176,6 +176,10 @@ def _prose(doc: str) -> str:
 def _plain(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(_plain(item) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}" if value >= 10_000 else str(value)
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

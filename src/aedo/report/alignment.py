@@ -6,6 +6,7 @@ T frames, U labels, V labels of the vocabulary; blank = V.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ def align_ctc(log_probs: npt.NDArray[np.floating], labels: Sequence[int]) -> Ali
     frames, blank = log_probs.shape[0], log_probs.shape[1] - 1
     ids = np.full(2 * len(labels) + 1, blank)
     ids[1::2] = labels
-    needed = len(labels) + sum(a == b for a, b in zip(labels, labels[1:], strict=False))
+    needed = len(labels) + sum(a == b for a, b in pairwise(labels))
     if frames < max(needed, 1):
         raise ValueError(f"{len(labels)} labels need {needed} frames, there are {frames}")
     skips = np.zeros(len(ids), bool)  # a blank may be left out between two different labels

@@ -122,6 +122,8 @@ def _finish(axes: Axes, title: str, unit: str) -> None:
     axes.set_xlabel(unit, fontsize=8)
     axes.grid(visible=False, axis="x")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    if axes.dataLim.width == 0:  # a single sub-epoch
+        axes.set_xlim(axes.dataLim.x0 - 1, axes.dataLim.x0 + 1)
     if axes.get_yscale() == "linear":
         axes.yaxis.set_major_locator(MaxNLocator(5))
 

@@ -71,16 +71,16 @@ def single(width: float, height: float) -> tuple[Figure, Axes]:
 
 def svg(figure: Figure, name: str, description: str) -> Markup:
     """The figure as an <svg> element; `name` is unique on the page, `description` is its title."""
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": name}):
-        canvas: Any = FigureCanvasSVG(figure)  # without types
-        canvas.print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    buffer, name = io.StringIO(), re.sub(r"[^\w-]", "-", name)
+    canvas: Any = FigureCanvasSVG(figure)  # without types
+    canvas.print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)  # would apply to the whole page
-    text = re.sub(r'<g id="[^"]*">', "<g>", text)  # the names of groups would repeat from figure to figure
-    text = re.sub(r'<image ([^>]*?) id="[^"]*"', r"<image \1", text)
+    text = re.sub(r'<(g|image)([^>]*?) id="[^"]*"', r"<\1\2", text)  # their names repeat and nothing refers to them
+    for number, old in enumerate(re.findall(r' id="([^"]*)"', text)):
+        text = text.replace(f'"{old}"', f'"{name}-{number}"').replace(f"#{old}", f"#{name}-{number}")
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, f"var(--{variable})")
     text = re.sub(r" font-family: [^;\"]*;", "", text)  # the page's font

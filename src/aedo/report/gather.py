@@ -11,7 +11,7 @@ from typing import Any
 
 from aedo.errors import UserError
 from aedo.run import RunFolder
-from aedo.score.wer import Aligned, Pair, Score, score
+from aedo.score.wer import Pair, Score, score
 
 Leaves = dict[str, Any]
 """Dotted path -> value of the experiment's tree, lists kept whole."""
@@ -30,8 +30,11 @@ class SetResult:
     """SET.json; recomputed from the utterances where that file is missing."""
     lines: dict[str, dict[str, Any]]
     """By utterance id: the line of SET.jsonl."""
-    score: Score | None
-    """None where SET.jsonl is missing or empty."""
+
+    @cached_property
+    def score(self) -> Score | None:
+        """Aligned when first asked for: only the checkpoint shown in detail needs it.  None without reference words."""
+        return _score(self.lines)
 
 
 @dataclass
@@ -79,7 +82,7 @@ class Run:
 
     def series(self, dataset: str, term: str) -> list[tuple[float, float]]:
         """(sub-epoch, value) where the log holds a number."""
-        values = ((epoch["epoch"], (epoch.get(dataset) or {}).get(term)) for epoch in self.epochs)
+        values = ((epoch["epoch"], _values(epoch, dataset).get(term)) for epoch in self.epochs)
         return [(float(x), float(y)) for x, y in values if y is not None and _is_number(y)]
 
     def scalars(self, key: str) -> list[tuple[float, float]]:
@@ -88,7 +91,7 @@ class Run:
     @cached_property
     def terms(self) -> list[str]:
         """Losses first, the label error rate last."""
-        found = {term for epoch in self.epochs for data in DATASETS for term in (epoch.get(data) or {})}
+        found = {term for epoch in self.epochs for data in DATASETS for term in _values(epoch, data)}
         return sorted(found, key=lambda term: (term == "ler", term != "ce", _natural(term)))
 
 
@@ -107,7 +110,7 @@ def gather(path: Path) -> Run:
         info = folder.info
     except UserError as error:
         notices.append(str(error))
-    epochs = {line["epoch"]: line for line in _lines(path / "log.jsonl", "epoch", notices)}
+    epochs = {line["epoch"]: line for line in _lines(path / "log.jsonl", "epoch", int, notices)}
     if not epochs:
         notices.append(f"{path / 'log.jsonl'}: no finished sub-epoch yet, so there are no learning curves")
     return Run(
@@ -116,7 +119,7 @@ def gather(path: Path) -> Run:
         flatten(tree.get("experiment") or {}),
         info if isinstance(info, dict) else {},
         [epochs[number] for number in sorted(epochs)],
-        _lines(path / "steps.jsonl", "micro_step", notices),
+        _lines(path / "steps.jsonl", "micro_step", int, notices),
         list(_results(folder, notices)),
         notices,
     )
@@ -130,10 +133,6 @@ def flatten(tree: Any, prefix: str = "") -> Leaves:
     for key, value in tree.items():
         leaves |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
     return leaves
-
-
-def utterances(result: SetResult) -> dict[str, Aligned]:
-    return {} if result.score is None else {u.pair.id: u for u in result.score.utterances}
 
 
 def _results(folder: RunFolder, notices: list[str]) -> Iterator[SetResult]:
@@ -153,15 +152,8 @@ def _results(folder: RunFolder, notices: list[str]) -> Iterator[SetResult]:
 
 def _result(labelled: Path, name: str, notices: list[str]) -> SetResult | None:
     lines: dict[str, dict[str, Any]] = {}
-    for number, line in enumerate(_lines(labelled / f"{name}.jsonl", "ref", notices), start=1):
+    for number, line in enumerate(_lines(labelled / f"{name}.jsonl", "ref", str, notices), start=1):
         lines[str(line.get("id", f"line {number}"))] = line
-    pairs = (Pair(i, _text(line, "speaker"), _text(line, "ref"), _text(line, "hyp")) for i, line in lines.items())
-    scored: Score | None = None
-    if lines:
-        try:
-            scored = score(pairs)
-        except UserError as error:
-            notices.append(f"{labelled / name}.jsonl: {error}")
     problems = [i for i, line in lines.items() if line.get("problem")]
     if problems:
         reason = lines[problems[0]]["problem"]
@@ -169,28 +161,40 @@ def _result(labelled: Path, name: str, notices: list[str]) -> SetResult | None:
             f"{labelled / name}.jsonl: {len(problems)} without usable audio count as deleted, {problems[0]}: {reason}"
         )
     totals = _totals(labelled / f"{name}.json", notices)
-    if totals is None and scored is None:
+    if totals is None:
+        scored = _score(lines)
+        if scored is None:
+            notices.append(f"{labelled / name}: no totals and no utterances to compute them from; run aedo recog again")
+            return None
+        totals = scored.as_json()
+    return SetResult(labelled.name, name, totals, lines)
+
+
+def _score(lines: dict[str, dict[str, Any]]) -> Score | None:
+    pairs = (Pair(i, _text(line, "speaker"), _text(line, "ref"), _text(line, "hyp")) for i, line in lines.items())
+    try:
+        return score(pairs)
+    except UserError:  # no words at all
         return None
-    return SetResult(labelled.name, name, totals or (scored.as_json() if scored else {}), lines, scored)
 
 
 def _totals(path: Path, notices: list[str]) -> dict[str, Any] | None:
     try:
         totals = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        notices.append(f"{path}: missing; its totals were computed again from the utterances")
+        notices.append(f"{path}: missing; totals are computed from the utterances")
         return None
     except (OSError, ValueError) as error:
-        notices.append(f"{path}: unreadable ({error}); its totals were computed again from the utterances")
+        notices.append(f"{path}: unreadable ({error}); totals are computed from the utterances")
         return None
     if not isinstance(totals, dict) or not _is_number(totals.get("wer")):
-        notices.append(f"{path}: holds no word error rate; run aedo recog again")
+        notices.append(f"{path}: holds no word error rate; totals are computed from the utterances")
         return None
     return totals
 
 
-def _lines(path: Path, key: str, notices: list[str]) -> list[dict[str, Any]]:
-    """The objects of a JSON-lines file that have `key`; broken lines become one notice with the first one's place."""
+def _lines(path: Path, key: str, kind: type, notices: list[str]) -> list[dict[str, Any]]:
+    """The objects of a JSON-lines file whose `key` is of this kind; broken lines become one notice with the first one's place."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -210,7 +214,7 @@ def _lines(path: Path, key: str, notices: list[str]) -> list[dict[str, Any]]:
             if complete or number < len(lines):  # a last line without its end is being written right now
                 broken.append(number)
             continue
-        if isinstance(value, dict) and key in value:
+        if isinstance(value, dict) and isinstance(value.get(key), kind):
             good.append(value)
         else:
             broken.append(number)
@@ -218,6 +222,11 @@ def _lines(path: Path, key: str, notices: list[str]) -> list[dict[str, Any]]:
         more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
         notices.append(f"{path}:{broken[0]}: not a valid line{more}; left out of this page")
     return good
+
+
+def _values(epoch: dict[str, Any], dataset: str) -> dict[str, Any]:
+    found = epoch.get(dataset)
+    return found if isinstance(found, dict) else {}
 
 
 def _text(line: dict[str, Any], key: str) -> str:
