@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
@@ -29,7 +30,8 @@ class LossConfig(Part):
         return Objective(self, ctc)
 
 
-class LossTerm(NamedTuple):
+@dataclass(frozen=True)
+class LossTerm:
     """One value of a batch: divide sum by count for the mean; sums and counts add up over batches."""
 
     name: str

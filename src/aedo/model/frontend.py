@@ -6,6 +6,7 @@ B batch, T frames, T' frames after it, F mel filters, C channels, D model featur
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from pydantic import Field
@@ -57,14 +58,14 @@ class ConvFrontend(nn.Module):
 
     def lengths(self, frames: Tensor) -> Tensor:
         """Output frames for a number of feature frames, [B] -> [B]."""
-        for convolution in self.convolutions:
+        for convolution in self._layers():
             frames = (frames + convolution.stride[0] - 1).div(convolution.stride[0], rounding_mode="floor")
         return frames
 
     def convolve(self, features: Features) -> Tensor:
         """[B, T, F] -> [B, T', F' C], frequency-major."""
         x, lengths = features.values[:, None], features.lengths  # [B, 1, T, F]
-        for index, convolution in enumerate(self.convolutions):
+        for index, convolution in enumerate(self._layers()):
             if self.padding == "consistent":
                 x = x.masked_fill(~length_mask(lengths, x.shape[2], x.device)[:, None, :, None], 0.0)
             x = convolution(nn.functional.pad(x, (*self._band_pads(x, convolution), *self._time_pads(x, convolution))))
@@ -78,6 +79,9 @@ class ConvFrontend(nn.Module):
     def forward(self, features: Features) -> Tensor:
         y: Tensor = self.dropout(self.projection(self.convolve(features)))
         return y
+
+    def _layers(self) -> list[nn.Conv2d]:
+        return cast(list[nn.Conv2d], list(self.convolutions))
 
     def _time_pads(self, x: Tensor, convolution: nn.Conv2d) -> tuple[int, int]:
         kernel, stride = convolution.kernel_size[0], convolution.stride[0]

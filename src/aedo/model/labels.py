@@ -46,4 +46,5 @@ def pack(lengths: Tensor, device: torch.device) -> Packing:
     positions, slots = present.nonzero(as_tuple=True)
     active = tuple(present.sum(1).tolist())
     rows = order[slots]
-    return Packing(*(t.to(device, non_blocking=True) for t in (rows, positions, order)), active=active)
+    rows, positions, order = (t.to(device, non_blocking=True) for t in (rows, positions, order))
+    return Packing(rows, positions, order, active)

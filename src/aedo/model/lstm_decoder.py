@@ -122,7 +122,7 @@ class AdditiveAttention(nn.Module):
     def forward(self, query: Tensor, keys: Tensor, accumulated: Tensor, mask: Tensor) -> Tensor:
         """query [..., A] projected, keys [..., T, A], accumulated and mask [..., T] -> weights [..., T] float32."""
         feedback = accumulated[..., None] * self.feedback.weight[:, 0]  # [..., T, A]
-        energies = self.energy((keys + feedback + query[..., None, :]).tanh())[..., 0]
+        energies: Tensor = self.energy((keys + feedback + query[..., None, :]).tanh())[..., 0]
         return energies.float().masked_fill(~mask, float("-inf")).softmax(-1)
 
 
@@ -147,13 +147,9 @@ class LstmDecoder(nn.Module):
         packing = pack(labels.lengths, encoded.states.device)
         memory = self.memory(encoded).select(packing.order)
         embedded = self._embed_shifted(labels.ids[packing.order])  # [B, U, E]
-        size = embedded.shape[-1]
-        weight_embedding, weight_context = self.lstm.weight_input.split(
-            [size, self.lstm.weight_input.shape[1] - size], 1
-        )
-        gates_label = nn.functional.linear(
-            embedded, weight_embedding, self.lstm.bias
-        )  # [B, U, 4H], outside the recurrence
+        weight_embedding, weight_context = torch.tensor_split(self.lstm.weight_input, [embedded.shape[-1]], dim=1)
+        # [B, U, 4H], once, outside the recurrence
+        gates_label = nn.functional.linear(embedded, weight_embedding, self.lstm.bias)
 
         rows = len(labels.lengths)
         state = LstmState(*(embedded.new_zeros(2, rows, self.lstm.units, dtype=torch.float32)))
