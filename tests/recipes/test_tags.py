@@ -79,7 +79,7 @@ SPELLED: dict[str, tuple[str, dict[str, Any]]] = {
     "lossnorm_sum": ("24gb-v6", {"loss.normalization": "sum"}),
     "lossnorm_frames": ("24gb-v6-lossnorm_sum", {"loss.normalization": "labels"}),
     "posdrop02": ("24gb-v6", {"encoder.attention.position.dropout": 0.2}),
-    "attdrop0": ("24gb-v6", {"encoder.attention.dropout": 0.0}),
+    "attdrop02": ("24gb-v6", {"encoder.attention.dropout": 0.2}),
     "attdropfixbc": ("24gb-v4", {"encoder.attention.dropout_share": "none"}),
     "attdropbc": ("24gb-v6", {"encoder.attention.dropout_share": "all_but_keys"}),
     "drop015": ("24gb-v6", {"encoder.dropout.rate": 0.15}),

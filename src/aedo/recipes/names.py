@@ -1,7 +1,8 @@
 """An experiment is its name: `[base-]BASE-TAG-TAG...` resolved to a whole Experiment.
 
 The order of the tags does not matter.  Refused, with a message that says what to do: an unknown base or tag, a value
-out of range, a tag that changes nothing, two tags that set the same field, fields that do not fit together.
+out of range, a tag that changes nothing, two tags that set the same field, a field that nothing uses, fields that do
+not fit together.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from aedo.recipes.bases import BASES, PARENTS
 from aedo.recipes.parse import parse
 from aedo.recipes.registry import Spelled, UnfitError, application_order
 from aedo.recipes.trees import Tree, changes, differences, leaves, show
+from aedo.recipes.unused import unused_fields
 
 RESTATED = frozenset({"base-24gb-v6-lrlin1e_5_450k-posdrop01"})
 """Published names, a tag of which says what its base says already.  They resolve; any other such name is refused."""
@@ -137,6 +139,11 @@ def analyse(name: str) -> Resolved:
         experiment = draft.finish()
     except ValidationError as error:
         raise UserError(f"{name}: {readable(error)}") from None
+    unused = unused_fields(experiment)
+    for entry in spelled:
+        own = [path for path, tag in setters.items() if tag == entry.text]
+        if own and all(path in unused for path in own):
+            raise UserError(f"{name}: nothing uses {own[0]}, {unused[own[0]]}; leave {entry.text} out")
     return Resolved(name, base, spelled, experiment, setters)
 
 
