@@ -48,8 +48,7 @@ seconds = time.perf_counter() - begin
 report(seconds, len(cuts))
 """
 
-WORDS = tuple("THE OF AND TO A IN THAT HE WAS IT HIS HAD WITH AS FOR NOT WHICH UPON LITTLE NEVER COUNTRY MORNING".split())
-)
+WORDS = tuple("THE OF AND TO A IN THAT HE WAS HIS HAD WITH AS FOR WHICH UPON LITTLE NEVER COUNTRY MORNING".split())
 
 
 def write(path: Path, utterances: int) -> None:
