@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from aedo.data.audio import AudioProblem, check_container, check_format, check_samples, decode, mono, write_flac
+from aedo.errors import UserError
 
 _INLINE = 64  # fewer files than this are checked faster than a process starts
 
@@ -69,4 +72,15 @@ def check_all(tasks: Sequence[Task], jobs: int) -> Iterator[Checked]:
         return
     context = multiprocessing.get_context("spawn")  # the caller may have threads (progress bar, torch)
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        yield from pool.map(check, tasks, chunksize=16)
+        try:
+            yield from pool.map(check, tasks, chunksize=16)
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a process that checked audio died (out of memory, or a file that crashes libsndfile); "
+                "run it again with --jobs 1: the progress bar then stops at the file"
+            ) from error
+
+
+def available_cores() -> int:
+    """Cores this process may use, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

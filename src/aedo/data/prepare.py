@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from aedo.data.card import DataCard, Utterance
-from aedo.data.check import Task, check_all
+from aedo.data.check import Task, available_cores, check_all
 from aedo.data.corpora.listing import Item, Listing, Refused
 from aedo.data.splits import hold_out_fraction, hold_out_speakers
 from aedo.data.text import normalizer
@@ -126,7 +125,7 @@ def _with_usable_audio(
     ]
     usable: list[Utterance] = []
     seen: dict[bytes, str] = {}
-    checks = check_all(tasks, options.jobs or os.cpu_count() or 1)
+    checks = check_all(tasks, options.jobs or available_cores())
     for done, (item, checked) in enumerate(zip(items, checks, strict=True), 1):
         twin = seen.setdefault(checked.fingerprint, item.id) if checked.problem is None else item.id
         problem = checked.problem or (f"duplicate audio: same samples as {twin}" if twin != item.id else None)

@@ -7,7 +7,18 @@ import pytest
 
 from aedo.data.corpora.grammar import TEMPLATES, sentence, split_of, vocabulary
 from aedo.data.corpora.librispeech import list_librispeech
-from aedo.data.corpora.synthetic import Size, SyntheticOptions, in_room, make_speakers, plan, write_synthetic
+from aedo.data.corpora.synthetic import (
+    Chapter,
+    Size,
+    Speaker,
+    SyntheticOptions,
+    Voice,
+    _speak_all,
+    in_room,
+    make_speakers,
+    plan,
+    write_synthetic,
+)
 from aedo.data.prepare import prepare
 from aedo.errors import UserError
 
@@ -71,9 +82,10 @@ def test_a_plan_says_no_sentence_twice_and_fills_the_hours(tmp_path: Path) -> No
     assert 700 < sum(len(c.sentences) for c in chapters if c.speaker.split == "train") < 900
 
 
-def test_more_than_the_grammar_can_say_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="the grammar has too few sentences for that much test data"):
-        plan(tmp_path, SyntheticOptions(train=Size(utterances=1), test=Size(hours=1000)), make_speakers(4, 1))
+def test_more_than_the_grammar_can_say_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aedo.data.corpora.synthetic.sentence", lambda random: f"count to {random.integers(500)}")
+    with pytest.raises(UserError, match="the grammar has too few sentences for that much train data"):
+        plan(tmp_path, SyntheticOptions(train=Size(hours=1000)), make_speakers(4, 1))
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "0", "0h", "1.5", "h"])
@@ -97,6 +109,17 @@ def test_a_room_adds_pauses_echo_and_noise_and_keeps_the_level() -> None:
 def test_the_same_seed_gives_the_same_bytes(spoken: Path, tmp_path: Path) -> None:
     write_synthetic(tmp_path, SyntheticOptions(**{**vars(SMALL), "jobs": 1}))
     assert files(tmp_path) == files(spoken)
+
+
+def test_an_engine_that_fails_is_an_error_not_a_hang(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader", reason="the extra `synth` is not installed")
+    speaker = Speaker("1", "train", Voice("en-us", 50, 50, 150))
+    unknown = speaker._replace(voice=speaker.voice._replace(name="no/such"))
+    with pytest.raises(UserError, match="espeak-ng has no voice 'no/such'"):
+        list(_speak_all([Chapter(tmp_path, unknown, 1, ("hello",), 1)], jobs=2))
+    crash = Chapter(tmp_path, speaker._replace(id="not a number"), 7, ("hello",), 1)
+    with pytest.raises(UserError, match=r"crashed in chapter 7 of speaker not a number \(en-us\)"):
+        list(_speak_all([crash] * 3, jobs=2))
 
 
 def test_the_corpus_is_prepared_like_librispeech(spoken: Path, tmp_path: Path) -> None:

@@ -7,17 +7,19 @@ sentences of train, dev and test are disjoint; the same seed gives the same byte
 from __future__ import annotations
 
 import multiprocessing
-import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from aedo.data.audio import write_flac
+from aedo.data.check import available_cores
 from aedo.data.corpora.espeak import Espeak, Voice
 from aedo.data.corpora.grammar import sentence, split_of
 from aedo.errors import UserError
@@ -93,15 +95,57 @@ def write_synthetic(
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "SPEAKERS.TXT").write_text(_speaker_table(speakers), encoding="utf-8")
     total, done = sum(len(chapter.sentences) for chapter in chapters), 0
-    # A fresh process a chapter (see aedo.data.corpora.espeak); a fork server makes that cheap where there is one.
+    for number in _speak_all(chapters, options.jobs or available_cores()):
+        done += number
+        progress(done, total)
+
+
+def _speak_all(chapters: Sequence[Chapter], jobs: int) -> Iterator[int]:
+    """Utterances of each chapter as it is done; a fresh process a chapter (see aedo.data.corpora.espeak)."""
+    # A fork server makes fresh processes cheap; a pool of processes would wait for ever for one that crashed.
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     if method == "forkserver":
         context.set_forkserver_preload(["__main__", __name__, "soxr"])
-    with context.Pool(options.jobs or os.cpu_count() or 1, maxtasksperchild=1) as pool:
-        for number in pool.imap_unordered(speak_chapter, chapters, chunksize=1):
-            done += number
-            progress(done, total)
+    waiting, running = list(reversed(chapters)), dict[Any, tuple[Chapter, BaseProcess]]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                chapter = waiting.pop()
+                receiver, sender = context.Pipe(duplex=False)
+                process = context.Process(target=_speak_and_tell, args=(chapter, sender), daemon=True)
+                process.start()
+                sender.close()
+                running[receiver] = chapter, process
+            ready: list[Any] = wait(list(running))
+            for receiver in ready:
+                chapter, process = running.pop(receiver)
+                yield _told(receiver, chapter)
+                process.join()
+    finally:
+        for _, process in running.values():
+            process.terminate()
+
+
+def _speak_and_tell(chapter: Chapter, sender: Connection) -> None:
+    try:
+        sender.send(speak_chapter(chapter))
+    except UserError as error:
+        sender.send(error)
+
+
+def _told(receiver: Any, chapter: Chapter) -> int:
+    try:
+        answer = receiver.recv()
+    except EOFError:
+        speaker = chapter.speaker
+        raise UserError(
+            f"espeak-ng crashed in chapter {chapter.number} of speaker {speaker.id} ({speaker.voice.name}); "
+            f"run it again, or with another --seed"
+        ) from None
+    if isinstance(answer, UserError):
+        raise answer
+    return int(answer)
 
 
 def make_speakers(number: int, seed: int) -> list[Speaker]:
