@@ -105,6 +105,17 @@ def test_empty_text_is_refused(tmp_path: Path, text: str, normalize: str, reason
     assert record["reason"].startswith(reason)
 
 
+def test_broken_unicode_is_refused(tmp_path: Path) -> None:
+    listing = corpus(tmp_path / "in")
+    listing.items[0] = listing.items[0]._replace(text="half a smile \ud83d")
+    listing.items[1] = listing.items[1]._replace(id="caf\udce9", audio=tmp_path / "caf\udce9.wav")
+    prepare(listing, tmp_path / "out")
+    assert [(r["id"], r["reason"]) for r in refused(tmp_path / "out")] == [
+        ("u-0-0", "id, path or text is not valid Unicode"),
+        ("caf?", "id, path or text is not valid Unicode"),
+    ]
+
+
 def test_duplicates_are_refused_by_id_and_by_samples(tmp_path: Path) -> None:
     listing = corpus(tmp_path / "in")
     first = listing.items[0]

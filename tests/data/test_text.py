@@ -130,6 +130,7 @@ def test_a_damaged_tokenizer_is_refused(tmp_path: Path, harm, message: str) -> N
         ("upper", "straße it's", "STRASSE IT'S"),
         ("lower", "HELLO", "hello"),
         ("unicode", "‘It’s’ “fine” — ﬁne…\u200b", "'It's' \"fine\" - fine..."),
+        ("unicode", "e\u200d\u0301", "é"),
         ("nopunct", "'Tis it's, (really) well-known: 5% x_y dogs'", "Tis it's really well known 5 x y dogs"),
         ("unicode,nopunct,upper", "“Don’t!”", "DON'T"),
         ("nopunct", "?!", ""),

@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +56,12 @@ def prepare(
     refused = list(listing.refused)
     items = _with_usable_text(items, normalize, refused)
     utterances = _with_usable_audio(items, out, options, progress, refused)
+    refused = [Refused(*(field.encode("utf-8", "replace").decode() for field in r)) for r in refused]
     _write_refused(out, refused)
     _check_refused(out, len(utterances), refused, options.max_refused)
     empty = sorted(splits - {u.split for u in utterances})
-    listing.notes.extend(f"split {split} is empty: all of it is refused" for split in empty)
+    notes = [f"split {split} is empty: all of it is refused" for split in empty]
+    listing = replace(listing, notes=[*listing.notes, *notes])
     card = DataCard.of(listing, utterances, refused, options.normalize, options.sample_rate)
     with explained(out, "write the prepared data there"):
         for split in card.splits:
@@ -102,7 +104,10 @@ def _with_usable_text(items: Sequence[Item], normalize: Callable[[str], str], re
     seen: set[str] = set()
     for item in items:
         text = normalize(item.text)
-        if not text:
+        if not _is_unicode(item.id + text + str(item.audio)):
+            reason = "id, path or text is not valid Unicode"
+            refused.append(Refused(item.id, str(item.audio), reason, item.split))
+        elif not text:
             reason = f"text is empty after normalisation: {item.text!r}" if item.text.strip() else "text is empty"
             refused.append(Refused(item.id, str(item.audio), reason, item.split))
         elif item.id in seen:
@@ -111,6 +116,15 @@ def _with_usable_text(items: Sequence[Item], normalize: Callable[[str], str], re
             seen.add(item.id)
             usable.append(item._replace(text=text))
     return usable
+
+
+def _is_unicode(text: str) -> bool:
+    """False for lone surrogates: file names in another encoding, broken escapes in JSON.  No file can hold them."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _with_usable_audio(

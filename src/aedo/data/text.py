@@ -205,8 +205,8 @@ _TYPOGRAPHY = str.maketrans(
 
 def plain_typography(text: str) -> str:
     """Unicode NFKC; curly quotes, dashes and the ellipsis as ASCII; control and zero-width characters removed."""
-    text = unicodedata.normalize("NFKC", text.translate(_TYPOGRAPHY)).translate(_TYPOGRAPHY)
-    return "".join(c for c in text if c.isspace() or unicodedata.category(c) not in ("Cc", "Cf"))
+    text = "".join(c for c in text.translate(_TYPOGRAPHY) if c.isspace() or unicodedata.category(c) not in ("Cc", "Cf"))
+    return unicodedata.normalize("NFKC", text).translate(_TYPOGRAPHY)
 
 
 def without_punctuation(text: str) -> str:
