@@ -48,7 +48,7 @@ seconds = time.perf_counter() - begin
 report(seconds, len(cuts))
 """
 
-WORDS = tuple("THE OF AND TO A IN THAT HE WAS HIS HAD WITH AS FOR WHICH UPON LITTLE NEVER COUNTRY MORNING".split())
+WORDS = ("THE", "OF", "AND", "TO", "A", "IN", "THAT", "HE", "WAS", "UPON", "LITTLE", "NEVER", "COUNTRY", "MORNING")
 
 
 def write(path: Path, utterances: int) -> None:

@@ -51,16 +51,19 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def environment() -> dict[str, str]:
+    root = Path(__file__).parents[2]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "src")])}
+
+
 def script(folder: Path, then: str) -> subprocess.Popen[str]:
     (folder / "script.py").write_text(SCRIPT)
-    root = Path(__file__).parents[2]
-    paths = os.pathsep.join([str(root), str(root / "src")])
     return subprocess.Popen(
         [sys.executable, str(folder / "script.py"), str(folder), then],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": paths},
+        env=environment(),
     )
 
 
@@ -138,9 +141,7 @@ def test_a_worker_that_dies_is_an_error_that_says_so(folder: Path) -> None:
     run = workers.run([JOB] * 100)
     next(run)
     os.kill(pids(workers)[1], signal.SIGKILL)
-    with pytest.raises(
-        UserError, match=r"data worker 1 ended unexpectedly \(exit code -9; -9 often means out of memory"
-    ):
+    with pytest.raises(UserError, match=r"data worker 1 ended unexpectedly \(exit code -9\): often for lack of memory"):
         list(run)
     with pytest.raises(UserError, match="data worker 1"):  # and stays one, instead of waiting for ever
         list(workers.run([JOB] * 100))
@@ -152,3 +153,17 @@ def test_a_fault_of_ours_in_a_worker_shows_its_traceback(folder: Path) -> None:
     with pytest.raises(RuntimeError, match=r"(?s)in a data worker:.*IndexError: utterance 7 of 2"):
         list(workers.run([beyond]))
     assert len(list(workers.run([JOB]))) == 1  # the worker goes on
+
+
+@pytest.mark.slow
+def test_a_script_without_its_guard_is_told_so(folder: Path) -> None:
+    (folder / "bare.py").write_text(
+        "from pathlib import Path\nfrom tests.data.test_workers import JOB, reader\n"
+        "from aedo.data.workers import Workers\n"
+        f"print(list(Workers(reader(Path({str(folder)!r})), 1, 1).run([JOB])))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, str(folder / "bare.py")], capture_output=True, text=True, env=environment()
+    )
+    assert result.returncode == 1
+    assert 'must start its work under if __name__ == "__main__":' in result.stderr

@@ -175,10 +175,13 @@ def _fill(stream: socket.socket, buffer: memoryview) -> None:
 
 def _ended(worker: _Worker) -> UserError:
     worker.process.join(timeout=5)
-    return UserError(
-        f"{worker.process.name} ended unexpectedly (exit code {worker.process.exitcode}; -9 often means out "
-        "of memory); run again, with fewer loader.workers or a smaller loader.prefetch if memory is short"
-    )
+    code = worker.process.exitcode
+    mend = "run again; its own message stands above"
+    if code == -signal.SIGKILL:
+        mend = "often for lack of memory; run again, with fewer loader.workers or a smaller loader.prefetch"
+    elif code == 1:  # the usual one of Python's start methods: workers import the script that starts them
+        mend = 'a script of your own must start its work under if __name__ == "__main__":, or set loader.workers to 0'
+    return UserError(f"{worker.process.name} ended unexpectedly (exit code {code}): {mend}")
 
 
 def _end(workers: Sequence[_Worker]) -> None:
