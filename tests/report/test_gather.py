@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 
+import aedo.report.gather
 from aedo.errors import UserError
 from aedo.report.gather import flatten, gather
 from tests.report.runs import dump, epoch, write_lines
@@ -88,3 +89,15 @@ def test_unusable_audio_is_noticed(run):
 
 def test_flatten_keeps_lists_whole():
     assert flatten({"a": {"b": 1, "c": [1, {"d": 2}]}, "e": None}) == {"a.b": 1, "a.c": [1, {"d": 2}], "e": None}
+
+
+def test_of_a_very_long_step_log_only_every_nth_line_is_read(run, monkeypatch):
+    size = (run / "steps.jsonl").stat().st_size
+    monkeypatch.setattr(aedo.report.gather, "_STEPS_BYTES", size // 2)
+    assert [step["micro_step"] for step in gather(run).steps[:3]] == [0, 3, 6]
+
+
+def test_results_of_another_search_know_their_checkpoint(run):
+    (run / "recog" / "epoch-0012").rename(run / "recog" / "epoch-0012+beam4")
+    found = {result.label: result.checkpoint for result in gather(run).results}
+    assert found == {"epoch-0012+beam4": "epoch-0012", "average-last10pct": "average-last10pct"}

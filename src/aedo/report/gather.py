@@ -18,18 +18,25 @@ Leaves = dict[str, Any]
 
 DATASETS = ("train", "dev", "devtrain")
 
+_STEPS_BYTES = 20_000_000  # about a hundred thousand micro-steps, more than a curve can show
+
 
 @dataclass(frozen=True)
 class SetResult:
     """One set decoded with one checkpoint."""
 
     label: str
-    """Of the checkpoint."""
+    """Folder of the results: the checkpoint's label, with the search where that is not the experiment's own."""
     name: str
     totals: dict[str, Any]
     """SET.json; recomputed from the utterances where that file is missing."""
     lines: dict[str, dict[str, Any]]
     """By utterance id: the line of SET.jsonl."""
+
+    @property
+    def checkpoint(self) -> str:
+        """Label of the checkpoint."""
+        return str(self.totals.get("checkpoint") or self.label.partition("+")[0])
 
     @cached_property
     def score(self) -> Score | None:
@@ -119,7 +126,7 @@ def gather(path: Path) -> Run:
         flatten(tree.get("experiment") or {}),
         info if isinstance(info, dict) else {},
         [epochs[number] for number in sorted(epochs)],
-        _lines(path / "steps.jsonl", "micro_step", int, notices),
+        _lines(path / "steps.jsonl", "micro_step", int, notices, _STEPS_BYTES),
         list(_results(folder, notices)),
         notices,
     )
@@ -193,35 +200,38 @@ def _totals(path: Path, notices: list[str]) -> dict[str, Any] | None:
     return totals
 
 
-def _lines(path: Path, key: str, kind: type, notices: list[str]) -> list[dict[str, Any]]:
-    """The objects of a JSON-lines file whose `key` is of this kind; broken lines become one notice with the first one's place."""
+def _lines(path: Path, key: str, kind: type, notices: list[str], most_bytes: int | None = None) -> list[dict[str, Any]]:
+    """The objects of a JSON-lines file whose `key` is of this kind; one notice tells where broken lines begin.
+
+    Of a file larger than `most_bytes` only every second, third ... line is read.
+    """
+    good, broken = [], []
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        stride = 1 + path.stat().st_size // most_bytes if most_bytes else 1
+        with open(path, encoding="utf-8", errors="replace") as file:
+            for number, line in enumerate(file, start=1):
+                if (number - 1) % stride or not line.strip():
+                    continue
+                value = _parsed(line)
+                if isinstance(value, dict) and isinstance(value.get(key), kind):
+                    good.append(value)
+                elif line.endswith("\n"):  # a last line without its end is being written right now
+                    broken.append(number)
     except FileNotFoundError:
         return []
     except OSError as error:
         notices.append(f"{path}: unreadable ({error.strerror})")
-        return []
-    good, broken = [], []
-    complete = text.endswith("\n")
-    lines = text.split("\n")
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except ValueError:
-            if complete or number < len(lines):  # a last line without its end is being written right now
-                broken.append(number)
-            continue
-        if isinstance(value, dict) and isinstance(value.get(key), kind):
-            good.append(value)
-        else:
-            broken.append(number)
     if broken:
         more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
         notices.append(f"{path}:{broken[0]}: not a valid line{more}; left out of this page")
     return good
+
+
+def _parsed(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
 
 
 def _values(epoch: dict[str, Any], dataset: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from aedo.report import curves, tables
 from aedo.report.about import About, about
 from aedo.report.clips import Budget
 from aedo.report.compare import Comparisons, compare_runs
-from aedo.report.gather import Run, gather
+from aedo.report.gather import Run, SetResult, gather
 
 
 @dataclass(frozen=True)
@@ -117,17 +117,17 @@ def _section(run: Run, key: str, options: Options, budget: Budget) -> Section:
     )
 
 
-def _pictures(run: Run, main: list[Any], key: str, most: int) -> tuple[list[Any], str]:
+def _pictures(run: Run, main: list[SetResult], key: str, most: int) -> tuple[list[Any], str]:
     """Pictures, or the reason why there are none."""
     if most < 1:
         return [], "left out on request"
     lines = tables.for_pictures(main, most)
-    if run.main_label is None or not lines:
+    if not main or not lines:
         return [], "no recognised utterances to look at; run aedo recog first"
     from aedo.report.pictures import Inspector
 
     try:
-        inspector = Inspector(run, run.main_label)
+        inspector = Inspector(run, main[0].checkpoint)
     except UserError as error:
         return [], str(error)
     return [inspector.picture(line, f"{key}-look{number}") for number, line in enumerate(lines)], ""

@@ -114,7 +114,7 @@ class Inspector:
         rows = [len(names) + 1 for shown in (found.attention, found.ctc) if shown is not None]
         heights = [0.75, *(max(0.8, min(0.16 * row, 6.0)) for row in rows)]
         with style():
-            figure = Figure(figsize=(9.4, sum(heights) + 0.55 * len(heights)), layout="constrained")
+            figure = Figure(figsize=(11.0, sum(heights) + 0.55 * len(heights)), layout="constrained")
             panels = list(np.atleast_1d(figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)))
             _mel(panels.pop(0), found)
             if found.attention is not None:
