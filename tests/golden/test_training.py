@@ -1,4 +1,4 @@
-"""Two sub-epochs of training, equal to the reference's engine in losses, learning rates, gradient norms and parameters."""
+"""Two sub-epochs of training, equal to the reference engine's: losses, learning rates, gradient norms, parameters."""
 
 from __future__ import annotations
 

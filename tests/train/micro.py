@@ -16,7 +16,7 @@ WORDS = ("a", "bad", "cab", "dab", "face", "bead")
 NAME = "micro"
 
 
-def write_data(folder: Path, train: int = 14, dev: int = 4, seed: int = 0) -> Path:
+def write_data(folder: Path, train: int = 9, dev: int = 4, seed: int = 0) -> Path:
     """Prepared data of noise: utterances of a quarter of a second to a second, from a seed."""
     random = np.random.default_rng(seed)
     folder.mkdir(parents=True)
@@ -46,6 +46,7 @@ def micro_experiment(**train: object) -> Experiment:
         "gradients": {"clip_norm": 1.0},
         "eval_utterances": 4,
         "average_fraction": 0.5,
+        "keep": {"last": 2, "best": 0},
         **train,
     }
     return Experiment.model_validate(

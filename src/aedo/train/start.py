@@ -18,7 +18,7 @@ from aedo.experiment import Experiment
 from aedo.files import explained, new_folder, remove_leftovers
 from aedo.model.aed import AED
 from aedo.run import RunFolder
-from aedo.train.checkpoint import weights_size
+from aedo.train.checkpoint import tidy, weights_size
 from aedo.train.display import Display
 from aedo.train.evaluate import fixed_utterances
 from aedo.train.keep import fixed_epochs
@@ -83,6 +83,7 @@ def train(
                 else:
                     run.create(name, experiment, _info(opened, tokenizer, model, experiment, record))
                 remove_leftovers(run.checkpoint_folder)
+                tidy(run, experiment.train.epochs, experiment.train.keep)  # the last run may have been killed at it
             _check_space(run, model, experiment, display)
             sources = _sources(experiment, opened, tokenizer, model, workers)
             display.say(f"{run.path}")

@@ -254,6 +254,7 @@ class Trainer:
             **self.step.state(),
             "position": self.position.state(),
             "tally": self.tally.state(),
+            "recent": self.recent.state(),
             "counters": self.counters.state(),
             "bad_in_a_row": self.failures.in_a_row,
             "threads": torch.get_num_threads(),
@@ -268,6 +269,7 @@ class Trainer:
         self.step.load_state(state)
         self.position = Position(**state["position"])
         self.tally.load_state(state["tally"], self.device)
+        self.recent.load_state(state["recent"], self.device)
         self.counters.load_state(state["counters"])
         self.failures.in_a_row = state["bad_in_a_row"]
         restore_random_states(state["random"])
