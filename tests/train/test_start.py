@@ -8,12 +8,14 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from aedo.data.loader import Loaded, Loader
 from aedo.errors import UserError
 from aedo.experiment import Experiment
 from aedo.run import RunFolder, read_jsonl
@@ -195,6 +197,36 @@ def test_too_many_bad_steps_in_a_row_stop_the_run_and_leave_the_last_checkpoint_
     monkeypatch.undo()
     train(data, tmp_path, experiment)
     assert [line["epoch"] for line in run.epochs()] == [1, 2]
+
+
+def test_what_was_trained_is_saved_when_the_data_fail(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = Loader.batches
+
+    def failing(loader: Loader, *where: Any) -> Iterator[Loaded]:
+        for number, loaded in enumerate(batches(loader, *where)):
+            if number == 1:
+                raise UserError("a worker ended unexpectedly")
+            yield loaded
+
+    monkeypatch.setattr(Loader, "batches", failing)
+    with pytest.raises(UserError, match="a worker ended unexpectedly"):
+        train(data, tmp_path)
+    newest = RunFolder(RunFolder.place(tmp_path, NAME, ONE)).resumable()
+    assert newest is not None
+    assert newest.label == "step-000000001"
+
+
+def test_a_device_out_of_memory_says_what_to_change(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(step: Step, batch: Any, progress: Any) -> Any:
+        raise torch.OutOfMemoryError("tried to allocate 1 GiB")
+
+    monkeypatch.setattr(Step, "micro_step", full)
+    with pytest.raises(UserError, match=r"cpu: out of memory with a batch of \d x \d+ samples .*smaller batch"):
+        train(data, tmp_path)
 
 
 def test_utterances_left_out_are_counted_and_named(data: Path, tmp_path: Path) -> None:

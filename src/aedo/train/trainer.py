@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from aedo.data.batch import Batch
 from aedo.data.loader import Loaded
+from aedo.errors import UserError
 from aedo.experiment import Experiment
+from aedo.losses.objective import Losses
 from aedo.model.aed import AED
 from aedo.run import Checkpoint, RunFolder, load_weights
 from aedo.schedule import Progress
@@ -98,7 +102,7 @@ class Trainer:
         source = self.sources.train.batches(self.position.epoch, start, self.position.batch)
         with closing(source):  # type: ignore[type-var]  # a generator
             clock = time.monotonic()
-            for loaded in source:
+            for loaded in self._fetched(source):
                 self._train_batch(loaded, self.position.progress(batches, self.config.epochs), batches)
                 clock, before = time.monotonic(), clock
                 self.counters.seconds += clock - before
@@ -110,12 +114,24 @@ class Trainer:
         self.step.drop()
         return True
 
+    def _fetched(self, source: Iterator[Loaded]) -> Iterator[Loaded]:
+        """The batches.  Where the loader fails, what was trained so far is saved before its error goes on."""
+        while True:
+            try:
+                loaded = next(source, None)
+            except Exception:
+                self._save_inside_epoch()
+                raise
+            if loaded is None:
+                return
+            yield loaded
+
     def _train_batch(self, loaded: Loaded, progress: Progress, batches: int) -> None:
         self._note_bad(loaded, progress)
         self.counters.wait += loaded.wait
         update: Update | None = None
         if loaded.batch is not None:
-            losses = self.step.micro_step(loaded.batch, progress)
+            losses = self._micro_step(loaded.batch, progress)
             self.tally.add(losses)
             self.recent.add(losses)
             self.counters.add_batch(loaded.batch)
@@ -126,6 +142,16 @@ class Trainer:
             self._count_update(update, progress, batches)
         elif update is not None:
             self._count_skipped(update, progress)
+
+    def _micro_step(self, batch: Batch, progress: Progress) -> Losses:
+        try:
+            return self.step.micro_step(batch, progress)
+        except torch.OutOfMemoryError as error:
+            rows, samples = batch.audio.shape
+            raise UserError(
+                f"{self.device}: out of memory with a batch of {rows} x {samples} samples: "
+                f"use a smaller batch.max_samples with a larger train.accumulate, or bfloat16 ({error})"
+            ) from None
 
     def _note_bad(self, loaded: Loaded, progress: Progress) -> None:
         self.counters.bad_utterances += len(loaded.bad)
