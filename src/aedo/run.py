@@ -115,11 +115,15 @@ class RunFolder:
         try:
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            except (BlockingIOError, PermissionError):  # the standard allows both
                 file.seek(0)
                 raise UserError(
                     f"{self.path}: another training is running here ({file.read().strip() or 'unknown process'}); "
                     "wait for it, stop it, or give another --out"
+                ) from None
+            except OSError as error:
+                raise UserError(
+                    f"{self.path}: cannot be locked ({error.strerror}); use a disk that knows locks"
                 ) from None
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from typing import Any
 
@@ -177,3 +178,26 @@ def test_position_counts_micro_steps_updates_and_the_part_of_the_sub_epoch() -> 
     assert later.epoch_start(10) == Progress(2, 1, 1.0, 0.1)
     assert later.progress(2, 10) == Progress(3, 1, 1.5, 0.15)
     assert Position(**later.state()) == later
+
+
+def test_a_micro_step_never_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the meta device, which has shapes but no values: whatever read one back would raise.
+
+    CTC, which has no version for this device, and autocast, which knows it not, are replaced.
+    """
+    monkeypatch.setattr(torch, "autocast", lambda *args, **settings: contextlib.nullcontext())
+    monkeypatch.setattr(torch.nn.functional, "ctc_loss", lambda log_probs, *args, **settings: log_probs.sum((0, 2)))
+    experiment, device = micro_experiment(), torch.device("meta")
+    model = experiment.build_model(VOCABULARY).to(device)
+    optimizer = experiment.train.optimizer.build(model)
+    step = Step(
+        model, experiment.loss.build(experiment.ctc), optimizer, experiment.augment.build(), experiment.train, device
+    )
+    tally = Tally(finite_only=True)
+    tally.add(step.micro_step(batch(0), at(10_000)))
+    assert tally.values is not None
+    assert tally.values.is_meta
+    assert all(parameter.grad is not None for parameter in step.parameters)
+    assert step.gradients(step.parameters, at(10_000)).is_meta
+    with pytest.raises(NotImplementedError):
+        step.update(at(10_000))  # reads the norm: the one wait of an update, and proof that a wait is noticed here
