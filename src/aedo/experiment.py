@@ -10,7 +10,7 @@ from aedo.augment.speed import SpeedConfig
 from aedo.config import Part
 from aedo.data.audio import AudioConfig
 from aedo.data.batch import BatchConfig
-from aedo.data.loader import LoaderConfig
+from aedo.data.loader import LoaderConfig, Reading
 from aedo.data.order import OrderConfig
 from aedo.data.text import TokenizerConfig
 from aedo.features.logmel import LogMelConfig
@@ -65,6 +65,18 @@ class Experiment(Part):
         if audio != features:
             raise ValueError(f"features.sample_rate {features} differs from audio.sample_rate {audio}")
         return self
+
+    def reading(self) -> Reading:
+        """The part of the tree that says how utterances become batches."""
+        return Reading(
+            self.audio,
+            self.order,
+            self.batch,
+            self.loader,
+            self.augment.speed,
+            ctc=bool(self.ctc.layers),
+            ctc_eos=self.ctc.eos,
+        )
 
     def build_model(self, vocabulary: int) -> AED:
         """A model with fresh parameters from torch's random state.  `vocabulary`: labels with EOS, without blank."""

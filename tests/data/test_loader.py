@@ -33,7 +33,9 @@ def frames(samples: Tensor) -> Tensor:
 
 
 def loader(manifest: Manifest, experiment: Experiment = TINY, **options: Any) -> Loader:
-    return Loader(manifest, TOKENIZER, experiment, **{"seed": 1, "frames": frames, "training": True, **options})
+    return Loader(
+        manifest, TOKENIZER, experiment.reading(), **{"seed": 1, "frames": frames, "training": True, **options}
+    )
 
 
 def fingerprint(loaded: Loaded) -> tuple[Any, ...]:

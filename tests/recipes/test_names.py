@@ -9,7 +9,8 @@ import pytest
 
 from aedo.errors import UserError
 from aedo.experiment import Experiment
-from aedo.recipes.names import analyse, diff, explain, resolve
+from aedo.recipes.catalogue import explain
+from aedo.recipes.names import analyse, diff, resolve
 from aedo.recipes.trees import leaves
 
 SEED_NAMES = [

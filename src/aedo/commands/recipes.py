@@ -18,8 +18,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """List bases and tags, or explain one."""
         from aedo.errors import UserError
-        from aedo.recipes.catalogue import listing
-        from aedo.recipes.names import explain, resolve
+        from aedo.recipes.catalogue import explain, listing
+        from aedo.recipes.names import resolve
 
         if json and name is None:
             raise UserError("--json needs the name of an experiment, for example aedo recipes 24gb-v6 --json")

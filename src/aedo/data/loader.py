@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from aedo.augment.speed import draw_rates, perturbed_lengths
+from aedo.augment.speed import SpeedConfig, draw_rates, perturbed_lengths
 from aedo.config import Part
-from aedo.data.batch import Batch, Int64, PlannedBatch, fill_batches
+from aedo.data.audio import AudioConfig
+from aedo.data.batch import Batch, BatchConfig, Int64, PlannedBatch, fill_batches
 from aedo.data.manifest import Manifest
-from aedo.data.order import epoch_order, longest_first, seed_offset
+from aedo.data.order import OrderConfig, epoch_order, longest_first, seed_offset
 from aedo.data.reading import Arrays, BadUtterance, Job, ReadBatch, Reader
 from aedo.data.text import Tokenizer
 from aedo.data.workers import Workers, warm_up
 from aedo.errors import UserError
 from aedo.schedule import Progress, value_at
 
-if TYPE_CHECKING:
-    from aedo.experiment import Experiment
-
-__all__ = ["BadUtterance", "Loaded", "Loader", "LoaderConfig"]
+__all__ = ["BadUtterance", "Loaded", "Loader", "LoaderConfig", "Reading"]
 
 
 class LoaderConfig(Part):
@@ -35,6 +34,20 @@ class LoaderConfig(Part):
     """Batches each worker reads ahead."""
     max_bad_fraction: float = Field(0.1, ge=0, le=1)
     """Share of utterances of a sub-epoch that may be unusable before the run stops."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the loader must know of an experiment: the stages from file to batch."""
+
+    audio: AudioConfig
+    order: OrderConfig
+    batch: BatchConfig
+    loader: LoaderConfig
+    speed: SpeedConfig | None
+    ctc: bool
+    """Whether the labels have to fit the encoder's frames."""
+    ctc_eos: bool
 
 
 class Loaded(NamedTuple):
@@ -60,7 +73,7 @@ class Loader:
         self,
         manifest: Manifest,
         tokenizer: Tokenizer,
-        experiment: Experiment,
+        reading: Reading,
         *,
         seed: int,
         frames: Callable[[Tensor], Tensor],
@@ -75,14 +88,13 @@ class Loader:
         """
         if not 0 <= rank < world:
             raise ValueError(f"rank {rank} of {world}")
-        self.manifest, self.tokenizer, self.experiment = manifest, tokenizer, experiment
+        self.manifest, self.tokenizer, self.reading = manifest, tokenizer, reading
         self.seed, self.rank, self.training = seed, rank, training
         self._frames = frames
         self._indices = np.arange(len(manifest)) if indices is None else np.asarray(indices, dtype=np.int64)
-        ctc = experiment.ctc
-        self._reader = Reader(manifest, tokenizer, experiment.audio, ctc=bool(ctc.layers), ctc_eos=ctc.eos)
+        self._reader = Reader(manifest, tokenizer, reading.audio, ctc=reading.ctc, ctc_eos=reading.ctc_eos)
         self._workers: Workers | None = None
-        if experiment.loader.workers:
+        if reading.loader.workers:
             warm_up()
 
     def plan(self, epoch: int, progress: Progress) -> list[Int64]:
@@ -98,7 +110,7 @@ class Loader:
         plan = self._plan(epoch, progress)
         if not plan:
             raise UserError(self._nothing_left(epoch))
-        tally = _Tally(sum(len(planned.utterances) for planned in plan), self.experiment.loader.max_bad_fraction)
+        tally = _Tally(sum(len(planned.utterances) for planned in plan), self.reading.loader.max_bad_fraction)
         for planned, (arrays, unusable) in zip(plan[start:], self._run(self._jobs(plan[start:], epoch))):
             tally.add(unusable)
             batch = None if arrays is None else _batch(arrays)
@@ -112,10 +124,10 @@ class Loader:
             self._workers = None
 
     def _plan(self, epoch: int, progress: Progress) -> list[PlannedBatch]:
-        config, rate = self.experiment.batch, self.experiment.audio.sample_rate
+        config, rate = self.reading.batch, self.reading.audio.sample_rate
         lengths = self.manifest.num_samples[self._indices]
         if self.training:
-            order = epoch_order(self.experiment.order, lengths, rate, seed=self.seed, epoch=epoch, rank=self.rank)
+            order = epoch_order(self.reading.order, lengths, rate, seed=self.seed, epoch=epoch, rank=self.rank)
         else:
             order = longest_first(lengths)
         utterances = self._indices[order]
@@ -131,7 +143,7 @@ class Loader:
         )
 
     def _rates(self, utterances: Int64, epoch: int) -> Int64:
-        rate, speed = self.experiment.audio.sample_rate, self.experiment.augment.speed
+        rate, speed = self.reading.audio.sample_rate, self.reading.speed
         if speed is None or not self.training:
             return np.full(len(utterances), rate, dtype=np.int64)
         return draw_rates(speed, utterances, rate, seed=seed_offset(self.seed, self.rank), epoch=epoch)
@@ -147,7 +159,7 @@ class Loader:
         return [Job(*job) for job in zip(*columns)]
 
     def _run(self, jobs: Sequence[Job]) -> Iterator[ReadBatch]:
-        config = self.experiment.loader
+        config = self.reading.loader
         if not config.workers:
             return map(self._reader.read, jobs)
         if self._workers is None:
@@ -157,14 +169,14 @@ class Loader:
     def _left_out(self, utterances: Int64) -> Iterator[BadUtterance]:
         counts = self.manifest.label_lengths(self.tokenizer)[utterances] if len(utterances) else utterances
         for index, count in zip(utterances.tolist(), counts.tolist()):
-            limit = self.experiment.batch.max_labels
+            limit = self.reading.batch.max_labels
             yield BadUtterance(self.manifest.id(index), f"{count + 1} labels with EOS, batch.max_labels is {limit}")
 
     def _nothing_left(self, epoch: int) -> str:
         where = ", ".join(str(file.path) for file in self.manifest.files)
         return (
-            f"{where}: no utterance is left for sub-epoch {epoch} (order.partition {self.experiment.order.partition}, "
-            f"batch.max_labels {self.experiment.batch.max_labels}); use more data, fewer parts or a higher limit"
+            f"{where}: no utterance is left for sub-epoch {epoch} (order.partition {self.reading.order.partition}, "
+            f"batch.max_labels {self.reading.batch.max_labels}); use more data, fewer parts or a higher limit"
         )
 
 

@@ -46,7 +46,7 @@ def listing() -> str:
     return "\n".join(lines)
 
 
-def explanation(name: str) -> str:
+def explain(name: str) -> str:
     """A tag (posdrop or posdrop01), a base, or a whole name."""
     base = ALIASES.get(name, name)
     if base in BASES:

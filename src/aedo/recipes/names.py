@@ -185,10 +185,3 @@ def _base_setter(base: str, path: str) -> str:
             return base
         base = PARENTS[base]
     return base
-
-
-def explain(name: str) -> str:
-    """What a tag, a base or a whole name means, as plain text; UserError where it is none of them."""
-    from aedo.recipes.catalogue import explanation
-
-    return explanation(name)

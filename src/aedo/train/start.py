@@ -154,16 +154,16 @@ def _check_space(run: RunFolder, model: AED, experiment: Experiment, display: Di
 def _sources(experiment: Experiment, data: Data, tokenizer: Tokenizer, model: AED, workers: int | None) -> Sources:
     if workers is not None:
         experiment = experiment.with_("loader.workers", workers)
-    seed, wanted = experiment.train.seed, experiment.train.eval_utterances
+    reading, seed, wanted = experiment.reading(), experiment.train.seed, experiment.train.eval_utterances
 
     def fixed(manifest: Manifest) -> Loader:
         indices = fixed_utterances(len(manifest), wanted)
         return Loader(
-            manifest, tokenizer, experiment, seed=seed, frames=model.encoder_frames, training=False, indices=indices
+            manifest, tokenizer, reading, seed=seed, frames=model.encoder_frames, training=False, indices=indices
         )
 
     return Sources(
-        train=Loader(data.train, tokenizer, experiment, seed=seed, frames=model.encoder_frames, training=True),
+        train=Loader(data.train, tokenizer, reading, seed=seed, frames=model.encoder_frames, training=True),
         dev=fixed(data.dev),
         devtrain=fixed(data.train),
     )
