@@ -225,7 +225,7 @@ def test_a_device_out_of_memory_says_what_to_change(
         raise torch.OutOfMemoryError("tried to allocate 1 GiB")
 
     monkeypatch.setattr(Step, "micro_step", full)
-    with pytest.raises(UserError, match=r"cpu: out of memory with a batch of \d x \d+ samples .*smaller batch"):
+    with pytest.raises(UserError, match=r"cpu: out of memory with a batch of \d x \d+ samples: use a smaller batch"):
         train(data, tmp_path)
 
 
