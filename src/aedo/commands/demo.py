@@ -22,8 +22,8 @@ def demo(
 ) -> None:
     """Speak a small corpus, train on it, recognise speakers and sentences never heard, and write a report.
 
-    Needs the extras synth and report, no GPU and no download; about ten minutes on two CPU cores.  Interrupted, it goes on
-    where it was.
+    Needs the extras synth and report, no GPU and no download; about ten minutes on two CPU cores.  Interrupted, it goes
+    on where it was.
     """
     from aedo.recipes.names import resolve
     from aedo.run import RunFolder
