@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the data, the run and the page.")] = Path("demo"),
     name: Annotated[str, typer.Option(help="Experiment to train.")] = "tiny",
-    train: Annotated[str, typer.Option(help="Speech to train on: hours (0.8h) or utterances (1200).")] = "0.8h",
+    train: Annotated[str, typer.Option(help="Speech to train on: hours (1h) or utterances (1200).")] = "1h",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads [default: torch's choice].")] = None,
 ) -> None:
     """Speak a small corpus, train on it, recognise speakers and sentences never heard, and write a report.
@@ -42,7 +42,7 @@ def demo(
         (f"aedo transcribe {_some_audio(data)} --run {run}", "recognise any audio file"),
         ("aedo prepare folder RECORDINGS -o data --resample --dev-fraction 0.1", "your own recordings"),
         ("aedo train an4 --data data --out runs", "a recogniser for them"),
-        (f"aedo train {name}-nodropbc --data {data} --out {runs}", "does an option help?  then aedo report both"),
+        (f"aedo train {name}-nospecaug --data {data} --out {runs}", "does an option help?  then aedo report both"),
         ("aedo recipes", "all options; aedo diff A B compares two names"),
     ):
         typer.echo(f"  {command}\n      {what}")

@@ -161,6 +161,7 @@ def base_tiny() -> Experiment:
         .with_("decoder.readout_dim", 192)
         .with_("train.learning_rate", _rise_and_fall(2e-3))
         .with_("train.epochs", 10)
+        .with_("train.average_fraction", 0.3)
     )
 
 
