@@ -32,6 +32,7 @@ SPELLED: dict[str, tuple[str, dict[str, Any]]] = {
     "randbatch": ("24gb-v6", {"order.kind": "random"}),
     "part1": ("24gb-v6", {"order.partition": 1}),
     "crl2": ("24gb-v6", {"order.short_first_epochs": 2}),
+    "eval50": ("24gb-v6", {"train.eval_utterances": 50}),
     "nocrl": ("24gb-v6", {"order.short_first_epochs": 0}),
     "ep500": ("24gb-v6", {"train.epochs": 500}),
     "seed7": ("24gb-v6", {"train.seed": 7}),

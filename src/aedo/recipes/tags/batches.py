@@ -79,6 +79,12 @@ def epochs(e: Experiment, count: int) -> Experiment:
     return e.with_("train.epochs", count)
 
 
+@tag("eval{utterances:count}", utterances=Range(1, 1_000_000))
+def evaluated_utterances(e: Experiment, utterances: int) -> Experiment:
+    """Utterances of dev and of train measured after each sub-epoch (the reference: 3000)."""
+    return e.with_("train.eval_utterances", utterances)
+
+
 @tag("seed{number:count}", number=Range(0, 2**31 - 1))
 def seed(e: Experiment, number: int) -> Experiment:
     """Another random seed.
