@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import model_validator
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, model_validator
 
 from aedo.augment.pipeline import Pipeline
 from aedo.augment.specaugment import SpecAugmentConfig
@@ -20,6 +22,7 @@ from aedo.model.aed import AED
 from aedo.model.conformer import ConformerConfig
 from aedo.model.frontend import ConvFrontendConfig
 from aedo.model.lstm_decoder import LstmDecoderConfig
+from aedo.model.transformer_decoder import TransformerDecoderConfig
 from aedo.search.beam import SearchConfig
 from aedo.train.config import TrainConfig
 
@@ -33,6 +36,14 @@ class AugmentConfig(Part):
         return Pipeline([part.build() for part in (self.specaugment,) if part is not None])
 
 
+def _kind_of_decoder(value: Any) -> Any:
+    """Trees written before there was a choice of decoders name no kind."""
+    return {"kind": "lstm", **value} if isinstance(value, dict) else value
+
+
+DecoderConfig = Annotated[LstmDecoderConfig | TransformerDecoderConfig, Field(discriminator="kind")]
+
+
 class Experiment(Part):
     audio: AudioConfig = AudioConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
@@ -44,7 +55,7 @@ class Experiment(Part):
     frontend: ConvFrontendConfig = ConvFrontendConfig()
     encoder: ConformerConfig = ConformerConfig()
     ctc: CtcConfig = CtcConfig()
-    decoder: LstmDecoderConfig | None = LstmDecoderConfig()
+    decoder: Annotated[DecoderConfig | None, BeforeValidator(_kind_of_decoder)] = LstmDecoderConfig()
     loss: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()
     search: SearchConfig = SearchConfig()

@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor
 
 from aedo.errors import UserError
+from aedo.interop.returnn_transformer import copies, transformer_name
 from aedo.model.aed import AED
 
 Transform = Callable[[Tensor], Tensor]
@@ -130,6 +132,10 @@ def foreign_name(name: str, model: AED) -> tuple[str, Transform]:
         top = model.decoder is None and int(head[1]) == len(model.encoder.layers)
         foreign = "enc_logits" if top else f"enc_aux_logits_{head[1]}"
         return f"{foreign}.{head[2]}", _transpose if head[2] == "weight" else _copy
+    of_transformer = transformer_name(name, model)
+    if of_transformer:
+        foreign, transposed = of_transformer
+        return foreign, _transpose if transposed else _copy
     for pattern, replacement, transform in _RULES:
         match = re.fullmatch(pattern, name)
         if match:
@@ -153,8 +159,11 @@ def import_state(state: Mapping[str, Tensor], model: AED) -> None:
         if value.shape != target.shape:
             problems.append(f"shape: {foreign} gives {tuple(value.shape)}, our {name} has {tuple(target.shape)}")
         values[name] = value
-    known = {foreign_name(name, model)[0] for name in model.state_dict()}
+    known = {foreign_name(name, model)[0] for name in model.state_dict()} | set(copies(model))
     problems += [f"left over: {name} {tuple(state[name].shape)}" for name in state if name not in known]
+    for copy, original in copies(model).items():
+        if copy in state and original in state and not torch.equal(state[copy], state[original]):
+            problems.append(f"differs: {copy} is not the matrix of {original}, which it shares in our model")
     if problems:
         raise UserError("the checkpoint does not fit the model:\n  " + "\n  ".join(problems))
     model.load_state_dict({name: value.contiguous().clone() for name, value in values.items()})

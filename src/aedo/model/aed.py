@@ -6,14 +6,15 @@ B batch, N samples, T encoder frames, V labels of the vocabulary.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
 from aedo.features.logmel import Features, LogMel
 from aedo.model.conformer import Conformer, Encoded
+from aedo.model.decoder import Decoder, DecoderOutput
 from aedo.model.frontend import ConvFrontend
 from aedo.model.labels import Labels
-from aedo.model.lstm_decoder import DecoderOutput, LstmDecoder
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class AED(nn.Module):
         frontend: ConvFrontend,
         encoder: Conformer,
         ctc_heads: nn.ModuleDict,
-        decoder: LstmDecoder | None,
+        decoder: Decoder[Any, Any] | None,
     ) -> None:
         super().__init__()
         self.features, self.frontend, self.encoder = features, frontend, encoder

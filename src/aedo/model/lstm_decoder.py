@@ -7,7 +7,7 @@ N packed labels.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -15,13 +15,16 @@ from torch import Tensor, nn
 
 from aedo.config import Part
 from aedo.model.conformer import Encoded
-from aedo.model.labels import Labels, Packing, pack
+from aedo.model.decoder import DecoderOutput
+from aedo.model.labels import Labels, pack
 from aedo.nn.dropout import Dropout, DropoutConfig, Share
-from aedo.nn.init import glorot_, linear
+from aedo.nn.embedding import TargetEmbedding
+from aedo.nn.init import linear
 from aedo.nn.lstm import LstmState, ZoneoutLstm
 
 
 class LstmDecoderConfig(Part):
+    kind: Literal["lstm"] = "lstm"
     embedding_dim: int = Field(640, ge=1)
     attention_dim: int = Field(1024, ge=1)
     lstm_dim: int = Field(1024, ge=1)
@@ -53,18 +56,8 @@ class LstmDecoderConfig(Part):
         )
 
 
-class DecoderOutput(NamedTuple):
-    logits: Tensor
-    """[N, V], packed."""
-    targets: Tensor
-    """[N] int64."""
-    packing: Packing
-    attention: Tensor | None
-    """[N, T] attention weights where asked for."""
-
-
 @dataclass(frozen=True)
-class DecoderMemory:
+class LstmDecoderMemory:
     """What the decoder needs of the encoder, computed once per utterance."""
 
     states: Tensor
@@ -76,13 +69,13 @@ class DecoderMemory:
     mask: Tensor
     """[B, T] bool."""
 
-    def select(self, rows: Tensor) -> DecoderMemory:
+    def select(self, rows: Tensor) -> LstmDecoderMemory:
         """The utterances at `rows` ([R] int64 on the memory's device)."""
-        return DecoderMemory(self.states[rows], self.keys[rows], self.fertility[rows], self.mask[rows])
+        return LstmDecoderMemory(self.states[rows], self.keys[rows], self.fertility[rows], self.mask[rows])
 
 
 @dataclass(frozen=True)
-class DecoderState:
+class LstmDecoderState:
     """Recurrent state of the hypotheses; every tensor starts with [B, K]."""
 
     hidden: Tensor
@@ -94,15 +87,12 @@ class DecoderState:
     weights: Tensor
     """[B, K, T] attention weights of the last step."""
 
-    def gather(self, rows: Tensor, back: Tensor) -> DecoderState:
+    def gather(self, rows: Tensor, back: Tensor) -> LstmDecoderState:
         """The hypotheses `back` ([R, K'] int64) of the utterances `rows` ([R] int64)."""
         at = (rows[:, None], back)
-        return DecoderState(self.hidden[at], self.cell[at], self.context[at], self.accumulated[at], self.weights[at])
-
-
-class TargetEmbedding(nn.Embedding):
-    def reset_parameters(self) -> None:
-        glorot_(self.weight, self.num_embeddings, self.embedding_dim)
+        return LstmDecoderState(
+            self.hidden[at], self.cell[at], self.context[at], self.accumulated[at], self.weights[at]
+        )
 
 
 class AdditiveAttention(nn.Module):
@@ -174,17 +164,17 @@ class LstmDecoder(nn.Module):
             logits, packing.take(labels.ids), packing, torch.cat(attentions) if keep_attention else None
         )
 
-    def memory(self, encoded: Encoded) -> DecoderMemory:
+    def memory(self, encoded: Encoded) -> LstmDecoderMemory:
         """Everything that does not depend on the labels."""
         fertility = 0.5 * self.attention.fertility(encoded.states)[..., 0].float().sigmoid()
-        return DecoderMemory(encoded.states, self.attention.key(encoded.states), fertility, encoded.mask)
+        return LstmDecoderMemory(encoded.states, self.attention.key(encoded.states), fertility, encoded.mask)
 
-    def start(self, memory: DecoderMemory) -> DecoderState:
+    def start(self, memory: LstmDecoderMemory) -> LstmDecoderState:
         """One empty hypothesis per utterance."""
         batch, frames, dim = memory.states.shape
         zeros = memory.fertility.new_zeros
         units = self.lstm.units
-        return DecoderState(
+        return LstmDecoderState(
             zeros(batch, 1, units),
             zeros(batch, 1, units),
             zeros(batch, 1, dim),
@@ -192,7 +182,9 @@ class LstmDecoder(nn.Module):
             zeros(batch, 1, frames),
         )
 
-    def step(self, memory: DecoderMemory, labels: Tensor | None, state: DecoderState) -> tuple[Tensor, DecoderState]:
+    def step(
+        self, memory: LstmDecoderMemory, labels: Tensor | None, state: LstmDecoderState
+    ) -> tuple[Tensor, LstmDecoderState]:
         """One label further: labels [B, K] (None at the start) -> (logits [B, K, V], next state)."""
         batch, beam, _ = state.context.shape
         if labels is None:
@@ -208,7 +200,7 @@ class LstmDecoder(nn.Module):
             self.attention.query(output), memory.keys[:, None], state.accumulated, memory.mask[:, None]
         )  # [B, K, T]
         context = weights.to(memory.states.dtype) @ memory.states
-        following = DecoderState(
+        following = LstmDecoderState(
             recurrent.hidden.view(batch, beam, -1),
             recurrent.cell.view(batch, beam, -1),
             context,

@@ -61,8 +61,13 @@ class SelfAttention(nn.Module):
         return y
 
     def _drop(self, weights: Tensor) -> Tensor:
-        if not self.training or self.dropout == 0.0:
-            return weights
-        shape = weights.shape if self.dropout_share == "none" else (1, 1, 1, weights.shape[-1])
-        keep = weights.new_empty(shape).bernoulli_(1.0 - self.dropout)
-        return weights * keep.div_(1.0 - self.dropout)
+        return drop_weights(weights, self.dropout, self.dropout_share) if self.training else weights
+
+
+def drop_weights(weights: Tensor, rate: float, share: WeightShare) -> Tensor:
+    """Dropout of attention weights [..., keys]."""
+    if rate == 0.0:
+        return weights
+    shape = weights.shape if share == "none" else (*[1] * (weights.dim() - 1), weights.shape[-1])
+    keep = weights.new_empty(shape).bernoulli_(1.0 - rate)
+    return weights * keep.div_(1.0 - rate)

@@ -15,11 +15,15 @@ from aedo.nn.init import linear
 class FeedForwardConfig(Part):
     dim: int = Field(2048, ge=1)
     """Hidden units."""
-    activation: Literal["relu2", "swish"] = "relu2"
-    """relu2: ReLU(x) squared (the reference); swish: x sigmoid(x)."""
+    activation: Literal["relu2", "relu", "swish", "swiglu"] = "relu2"
+    """relu2: ReLU(x) squared (the reference); swish: x sigmoid(x); swiglu: swish(x) times a second projection."""
+    bias: bool = True
 
     def build(self, model_dim: int, dropout: DropoutConfig) -> FeedForward:
-        return FeedForward(model_dim, self.dim, ACTIVATIONS[self.activation](), dropout.build())
+        activation = ACTIVATIONS[self.activation]()
+        inputs = 2 * self.dim if isinstance(activation, SwishGate) else self.dim
+        hidden, out = linear(model_dim, inputs, bias=self.bias), linear(self.dim, model_dim, bias=self.bias)
+        return FeedForward(hidden, activation, dropout.build(), out)
 
 
 class SquaredReLU(nn.Module):
@@ -29,16 +33,28 @@ class SquaredReLU(nn.Module):
         return nn.functional.relu(x).square()
 
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu2": SquaredReLU, "swish": nn.SiLU}
+class SwishGate(nn.Module):
+    """[..., 2 F] -> [..., F]: the swish of the first half times the second half.  Source: Shazeer 2020 (SwiGLU)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, value = x.chunk(2, -1)
+        return nn.functional.silu(gate) * value
+
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu2": SquaredReLU,
+    "relu": nn.ReLU,
+    "swish": nn.SiLU,
+    "swiglu": SwishGate,
+}
 
 
 class FeedForward(nn.Module):
     """Linear, activation, dropout, linear on [B, T, D]."""
 
-    def __init__(self, model_dim: int, hidden_dim: int, activation: nn.Module, dropout: Dropout) -> None:
+    def __init__(self, hidden: nn.Linear, activation: nn.Module, dropout: Dropout, out: nn.Linear) -> None:
         super().__init__()
-        self.hidden, self.out = linear(model_dim, hidden_dim), linear(hidden_dim, model_dim)
-        self.activation, self.dropout = activation, dropout
+        self.hidden, self.activation, self.dropout, self.out = hidden, activation, dropout, out
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.out(self.dropout(self.activation(self.hidden(x))))

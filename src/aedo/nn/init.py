@@ -15,10 +15,10 @@ def glorot_(weight: Tensor, fan_in: int, fan_out: int, scale: float = 1.0) -> Te
         return weight.uniform_(-limit, limit)
 
 
-def linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:
-    """nn.Linear with the reference's initialisation."""
+def linear(inputs: int, outputs: int, *, bias: bool = True, scale: float = 1.0) -> nn.Linear:
+    """nn.Linear with the reference's initialisation; `scale`: as in `glorot_`."""
     layer = nn.Linear(inputs, outputs, bias=bias)
-    glorot_(layer.weight, inputs, outputs)
+    glorot_(layer.weight, inputs, outputs, scale)
     if bias:
         nn.init.zeros_(layer.bias)
     return layer

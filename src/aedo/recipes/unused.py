@@ -11,11 +11,16 @@ def unused_fields(e: Experiment) -> dict[str, str]:
     if e.decoder is None:
         for field in ("loss.decoder_scale", "loss.label_smoothing", "search.beam", "search.length_normalization"):
             found[field] = "there is no decoder"
-    else:
+    elif e.decoder.kind == "lstm":
         if e.decoder.readout_dropout.rate == 0:
             found["decoder.readout_dropout.share"] = "decoder.readout_dropout.rate is 0"
         if e.decoder.zone_cell == e.decoder.zone_hidden == 0:
             found["decoder.zone_share"] = "there is no zoneout"
+    else:
+        if e.decoder.dropout.rate == 0:
+            found["decoder.dropout.share"] = "decoder.dropout.rate is 0"
+        if e.decoder.attention_dropout == 0:
+            found["decoder.attention_dropout_share"] = "decoder.attention_dropout is 0"
     if not e.ctc.layers:
         found |= dict.fromkeys(("ctc.scales", "ctc.eos"), "there is no CTC head")
     if e.tokenizer.kind == "char":

@@ -125,6 +125,7 @@ class Recognizer:
         for row, sequence in enumerate(labels):
             ids[row, : len(sequence)] = torch.tensor(sequence, dtype=torch.int64)
         output = decoder(encoded, Labels(ids.to(self.device), lengths).with_eos(), keep_attention=True)
+        assert output.attention is not None
         weights = output.attention.float().cpu().numpy()  # [N, T], packed
         rows, order = output.packing.rows.cpu().numpy(), output.packing.positions.cpu().numpy()
         frames = encoded.lengths.tolist()

@@ -1,4 +1,4 @@
-"""What a search needs of a decoder.  B batch, K hypotheses, V labels."""
+"""What a search needs of a model of label sequences; every decoder has it.  B batch, K hypotheses, V labels."""
 
 from __future__ import annotations
 
@@ -6,25 +6,11 @@ from typing import Protocol, TypeVar
 
 from torch import Tensor
 
-M = TypeVar("M", bound="Memory")
-S = TypeVar("S", bound="State")
-M_contra = TypeVar("M_contra", bound="Memory", contravariant=True)
+from aedo.model.decoder import DecoderMemory, M, S
 
+__all__ = ["M", "S", "Scorer"]
 
-class Memory(Protocol):
-    """What a decoder keeps of the encoder, once per utterance, never repeated per hypothesis."""
-
-    def select(self: M, rows: Tensor) -> M:
-        """The utterances at `rows` ([R] int64 on the memory's device)."""
-        ...
-
-
-class State(Protocol):
-    """What a decoder keeps of the labels so far, for every hypothesis."""
-
-    def gather(self: S, rows: Tensor, back: Tensor) -> S:
-        """The hypotheses `back` ([R, K'] int64) of the utterances `rows` ([R] int64)."""
-        ...
+M_contra = TypeVar("M_contra", bound=DecoderMemory, contravariant=True)
 
 
 class Scorer(Protocol[M_contra, S]):

@@ -1,0 +1,228 @@
+"""The Transformer decoder: pre-norm blocks of causal self-attention, attention to the encoder and feed-forward network.
+
+B batch, K hypotheses, T frames, U labels, D' encoder features, D decoder features, H heads, E = D / H, L layers,
+V vocabulary, N packed labels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from aedo.config import Part
+from aedo.model.conformer import Encoded
+from aedo.model.decoder import DecoderOutput
+from aedo.model.labels import EOS, Labels, pack
+from aedo.nn.attention import WeightShare
+from aedo.nn.decoder_attention import CausalAttention, CrossAttention, KeysValues
+from aedo.nn.dropout import Dropout, DropoutConfig
+from aedo.nn.embedding import TargetEmbedding
+from aedo.nn.feedforward import FeedForward, FeedForwardConfig
+from aedo.nn.init import linear
+from aedo.nn.positions import absolute_sinusoids
+
+Norm = Literal["layer", "rms"]
+NORMS: dict[Norm, type[nn.LayerNorm] | type[nn.RMSNorm]] = {"layer": nn.LayerNorm, "rms": nn.RMSNorm}
+
+
+class TransformerDecoderConfig(Part):
+    kind: Literal["transformer"] = "transformer"
+    layers: int = Field(6, ge=1)
+    dim: int = Field(512, ge=2)
+    heads: int = Field(8, ge=1)
+    feed_forward: FeedForwardConfig = FeedForwardConfig(activation="relu")
+    norm: Norm = "layer"
+    """layer: layer normalisation; rms: RMS normalisation, without a shift."""
+    rotary: bool = False
+    """Turn queries and keys of self-attention by their position, beside the sinusoids added to the input."""
+    self_attention_bias: bool = True
+    shared_embedding: bool = False
+    """One matrix for the embedding, which is then scaled by the root of `dim`, and for the output layer."""
+    dropout: DropoutConfig = DropoutConfig()
+    """Inside the feed-forward networks and before every residual sum."""
+    input_dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout of the embedding with its position, drawn per element."""
+    attention_dropout: float = Field(0.1, ge=0, lt=1)
+    """Dropout of the attention weights."""
+    attention_dropout_share: WeightShare = "none"
+
+    @model_validator(mode="after")
+    def _check(self) -> TransformerDecoderConfig:
+        if self.dim % self.heads:
+            raise ValueError(f"dim {self.dim} is not divisible by heads {self.heads}")
+        if self.dim % 2:
+            raise ValueError(f"dim {self.dim} is odd: positions need pairs of sine and cosine")
+        if self.rotary and self.dim // self.heads % 2:
+            raise ValueError(f"rotary needs heads of even size, not {self.dim} / {self.heads}")
+        return self
+
+    def build(self, dim: int, vocabulary: int) -> TransformerDecoder:
+        return TransformerDecoder(
+            TargetEmbedding(vocabulary, self.dim),
+            Dropout(self.input_dropout, "none"),
+            [self._block(dim) for _ in range(self.layers)],
+            NORMS[self.norm](self.dim, eps=1e-6),
+            None if self.shared_embedding else linear(self.dim, vocabulary, bias=False),
+        )
+
+    def _block(self, encoder_dim: int) -> TransformerDecoderBlock:
+        dropped = (self.attention_dropout, self.attention_dropout_share)
+        norm = NORMS[self.norm]
+        return TransformerDecoderBlock(
+            CausalAttention(self.dim, self.heads, *dropped, bias=self.self_attention_bias, rotary=self.rotary),
+            CrossAttention(self.dim, encoder_dim, self.heads, *dropped),
+            self.feed_forward.build(self.dim, self.dropout),
+            (norm(self.dim, eps=1e-6), norm(self.dim, eps=1e-6), norm(self.dim, eps=1e-6)),
+            self.dropout.build(),
+        )
+
+
+@dataclass(frozen=True)
+class TransformerDecoderMemory:
+    """Keys and values of the encoder's frames, computed once per utterance."""
+
+    layers: tuple[KeysValues, ...]
+    """Of every layer, [B, H, T, E]."""
+    mask: Tensor
+    """[B, T] bool."""
+
+    def select(self, rows: Tensor) -> TransformerDecoderMemory:
+        """The utterances at `rows` ([R] int64 on the memory's device)."""
+        layers = tuple(KeysValues(keys[rows], values[rows]) for keys, values in self.layers)
+        return TransformerDecoderMemory(layers, self.mask[rows])
+
+
+@dataclass(frozen=True)
+class TransformerDecoderState:
+    """Keys and values of the labels so far."""
+
+    layers: tuple[KeysValues, ...]
+    """Of every layer, [B, K, H, U, E]."""
+    weights: Tensor
+    """[B, K, T] attention weights of the last step, mean over heads and layers."""
+
+    def gather(self, rows: Tensor, back: Tensor) -> TransformerDecoderState:
+        """The hypotheses `back` ([R, K'] int64) of the utterances `rows` ([R] int64)."""
+        at = (rows[:, None], back)
+        layers = tuple(KeysValues(keys[at], values[at]) for keys, values in self.layers)
+        return TransformerDecoderState(layers, self.weights[at])
+
+
+class TransformerDecoderBlock(nn.Module):
+    """Self-attention, attention to the encoder, feed-forward network; each normed before, with a residual sum behind.
+
+    Source: Vaswani et al. 2017; norms before: Xiong et al. 2020.
+    """
+
+    def __init__(
+        self,
+        attention: CausalAttention,
+        cross_attention: CrossAttention,
+        ff: FeedForward,
+        norms: tuple[nn.Module, nn.Module, nn.Module],
+        dropout: Dropout,
+    ) -> None:
+        super().__init__()
+        self.attention, self.cross_attention, self.ff, self.dropout = attention, cross_attention, ff, dropout
+        self.attention_norm, self.cross_attention_norm, self.ff_norm = norms
+
+    def forward(self, x: Tensor, memory: KeysValues, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """x [B, U, D] -> ([B, U, D], weights over the frames [B, H, U, T])."""
+        return self._behind(x, self.attention(self.attention_norm(x)), memory, mask)
+
+    def step(self, x: Tensor, past: KeysValues, memory: KeysValues, mask: Tensor) -> tuple[Tensor, Tensor, KeysValues]:
+        """x [B, K, D] -> ([B, K, D], weights over the frames [B, H, K, T], past with this label)."""
+        attended, seen = self.attention.step(self.attention_norm(x), past)
+        return *self._behind(x, attended, memory, mask), seen
+
+    def _behind(self, x: Tensor, attended: Tensor, memory: KeysValues, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """What follows self-attention."""
+        x = x + self.dropout(attended)
+        context, weights = self.cross_attention(self.cross_attention_norm(x), memory, mask)
+        x = x + self.dropout(context)
+        return x + self.dropout(self.ff(self.ff_norm(x))), weights
+
+
+class TransformerDecoder(nn.Module):
+    """p(label | labels before, encoder).  The input before the first label is EOS."""
+
+    def __init__(
+        self,
+        embedding: TargetEmbedding,
+        input_dropout: Dropout,
+        blocks: list[TransformerDecoderBlock],
+        final_norm: nn.Module,
+        output: nn.Linear | None,
+    ) -> None:
+        """Without `output`, the embedding's matrix is the output's too."""
+        super().__init__()
+        self.embedding, self.input_dropout = embedding, input_dropout
+        self.layers = nn.ModuleList(blocks)
+        self.final_norm, self.output = final_norm, output
+
+    def forward(self, encoded: Encoded, labels: Labels, *, keep_attention: bool = False) -> DecoderOutput:
+        """Teacher-forced logits of `labels` (EOS included)."""
+        packing = pack(labels.lengths, encoded.states.device)
+        x = self._embed(nn.functional.pad(labels.ids[:, :-1], (1, 0), value=EOS), 0)  # [B, U, D]
+        attention = None
+        for block in self._blocks():
+            x, weights = block(x, block.cross_attention.memory(encoded.states), encoded.mask)
+            if keep_attention:
+                mean = weights.mean(1) / len(self.layers)
+                attention = mean if attention is None else attention + mean
+        return DecoderOutput(
+            self._read_out(packing.take(x)),
+            packing.take(labels.ids),
+            packing,
+            None if attention is None else packing.take(attention),
+        )
+
+    def memory(self, encoded: Encoded) -> TransformerDecoderMemory:
+        """Everything that does not depend on the labels."""
+        layers = tuple(block.cross_attention.memory(encoded.states) for block in self._blocks())
+        return TransformerDecoderMemory(layers, encoded.mask)
+
+    def start(self, memory: TransformerDecoderMemory) -> TransformerDecoderState:
+        """One empty hypothesis per utterance."""
+        batch, frames = memory.mask.shape
+        weights = memory.layers[0].keys.new_zeros(batch, 1, frames)
+        return TransformerDecoderState(tuple(block.attention.start(batch) for block in self._blocks()), weights)
+
+    def step(
+        self, memory: TransformerDecoderMemory, labels: Tensor | None, state: TransformerDecoderState
+    ) -> tuple[Tensor, TransformerDecoderState]:
+        """One label further: labels [B, K] (None at the start) -> (logits [B, K, V], next state)."""
+        if labels is None:
+            labels = torch.full(state.weights.shape[:2], EOS, device=state.weights.device)
+        position = state.layers[0].keys.shape[-2]
+        x = self._embed(labels[..., None], position)[..., 0, :]  # [B, K, D]
+        layers, total = [], torch.zeros_like(state.weights)
+        for block, past, frames in zip(self._blocks(), state.layers, memory.layers, strict=True):
+            x, weights, seen = block.step(x, past, frames, memory.mask)
+            layers.append(seen)
+            total = total + weights.mean(1)
+        return self._read_out(x), TransformerDecoderState(tuple(layers), total / len(layers))
+
+    def _blocks(self) -> list[TransformerDecoderBlock]:
+        return cast(list[TransformerDecoderBlock], list(self.layers))
+
+    def _embed(self, ids: Tensor, first: int) -> Tensor:
+        """[..., U] at the positions from `first` -> [..., U, D]."""
+        dim = self.embedding.embedding_dim
+        x: Tensor = self.embedding(ids)
+        if self.output is None:
+            x = x * math.sqrt(dim)
+        x = x + absolute_sinusoids(first, ids.shape[-1], dim, ids.device).to(x.dtype)
+        y: Tensor = self.input_dropout(x)
+        return y
+
+    def _read_out(self, x: Tensor) -> Tensor:
+        """[..., D] -> logits [..., V]."""
+        x = self.final_norm(x)
+        matrix = self.embedding.weight if self.output is None else self.output.weight
+        return nn.functional.linear(x, matrix)

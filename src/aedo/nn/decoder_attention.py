@@ -1,0 +1,96 @@
+"""The two attentions of a Transformer decoder: over the labels so far, and over the encoder's frames.
+
+B batch, K hypotheses, T frames, U labels, D features of the decoder, H heads, E = D / H.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from aedo.nn.attention import WeightShare, drop_weights
+from aedo.nn.init import linear
+from aedo.nn.positions import rotated
+
+
+class KeysValues(NamedTuple):
+    keys: Tensor
+    """[..., H, positions, E]."""
+    values: Tensor
+    """[..., H, positions, E]."""
+
+
+class CausalAttention(nn.Module):
+    """Self-attention in which every label sees itself and those before.
+
+    The columns of the fused projection are grouped by head, then query, key, value (the reference's layout).
+    """
+
+    def __init__(
+        self, dim: int, heads: int, dropout: float, dropout_share: WeightShare, *, bias: bool, rotary: bool
+    ) -> None:
+        super().__init__()
+        self.heads, self.rotary = heads, rotary
+        self.dropout, self.dropout_share = dropout, dropout_share
+        self.qkv, self.out = linear(dim, 3 * dim, bias=bias), linear(dim, dim, bias=bias)
+
+    def start(self, batch: int) -> KeysValues:
+        """Nothing seen yet, for one hypothesis per utterance: [B, 1, H, 0, E]."""
+        none = self.qkv.weight.new_zeros(batch, 1, self.heads, 0, self.out.in_features // self.heads)
+        return KeysValues(none, none)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """All labels at once: [B, U, D] -> [B, U, D]."""
+        query, key, value = self._project(x, 0)
+        future = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).triu(1)
+        scores = (query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])).masked_fill(future, float("-inf"))
+        weights = scores.softmax(-1)  # [B, H, U, U]
+        if self.training:
+            weights = drop_weights(weights, self.dropout, self.dropout_share)
+        y: Tensor = self.out((weights @ value).transpose(1, 2).flatten(2))
+        return y
+
+    def step(self, x: Tensor, past: KeysValues) -> tuple[Tensor, KeysValues]:
+        """One label further: x [B, K, D], past [B, K, H, U, E] -> ([B, K, D], past with this label)."""
+        query, key, value = self._project(x[..., None, :], past.keys.shape[-2])  # [B, K, H, 1, E]
+        seen = KeysValues(torch.cat([past.keys, key], -2), torch.cat([past.values, value], -2))
+        weights = (query @ seen.keys.transpose(-1, -2) / math.sqrt(query.shape[-1])).softmax(-1)
+        y: Tensor = self.out((weights @ seen.values).flatten(2))
+        return y, seen
+
+    def _project(self, x: Tensor, first: int) -> tuple[Tensor, Tensor, Tensor]:
+        """[..., U, D] at the positions from `first` -> queries, keys, values [..., H, U, E]."""
+        qkv = self.qkv(x).unflatten(-1, (self.heads, 3, -1)).transpose(-4, -3)  # [..., H, U, 3, E]
+        query, key, value = qkv.unbind(-2)
+        return (rotated(query, first), rotated(key, first), value) if self.rotary else (query, key, value)
+
+
+class CrossAttention(nn.Module):
+    """Attention to the encoder.  Columns of the keys and values: grouped by head, then key, value.
+
+    Source of the smaller initial weights: the reference, as if queries, keys and values were one matrix.
+    """
+
+    def __init__(self, dim: int, encoder_dim: int, heads: int, dropout: float, dropout_share: WeightShare) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout, self.dropout_share = dropout, dropout_share
+        self.query, self.out = linear(dim, dim, scale=1 / 2), linear(dim, dim)
+        self.key_value = linear(encoder_dim, 2 * dim, scale=3 / 4)
+
+    def memory(self, states: Tensor) -> KeysValues:
+        """Encoder states [B, T, D'] -> keys and values [B, H, T, E]."""
+        key_value = self.key_value(states).unflatten(-1, (self.heads, 2, -1)).transpose(1, 2)  # [B, H, T, 2, E]
+        return KeysValues(*key_value.unbind(-2))
+
+    def forward(self, x: Tensor, memory: KeysValues, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """x [B, U, D] (or [B, K, D]), mask [B, T] True on valid frames -> ([B, U, D], weights [B, H, U, T])."""
+        query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, H, U, E]
+        scores = query @ memory.keys.transpose(-1, -2) / math.sqrt(query.shape[-1])
+        weights = scores.masked_fill(~mask[:, None, None], float("-inf")).softmax(-1)
+        used = drop_weights(weights, self.dropout, self.dropout_share) if self.training else weights
+        y: Tensor = self.out((used @ memory.values).transpose(1, 2).flatten(2))
+        return y, weights
