@@ -64,6 +64,8 @@ def test_names_in_circulation_resolve(name: str) -> None:
         ("24gb-v6-aux4_16-n16", "24gb-v6-n16-aux4_16"),
         ("24gb-v6-d390-h6", "24gb-v6-h6-d390"),
         ("24gb-v6-ctconly-n16", "24gb-v6-n16-ctconly"),
+        ("24gb-v6-trafodec6-embshare-decdrop02-nodropbc", "24gb-v6-nodropbc-decdrop02-embshare-trafodec6"),
+        ("24gb-v4-attdropfixbc-trafodec6-decllama", "24gb-v4-decllama-trafodec6-attdropfixbc"),
     ],
 )
 def test_spellings_and_orders_of_the_same_experiment(one: str, other: str) -> None:
@@ -109,6 +111,11 @@ def test_spellings_and_orders_of_the_same_experiment(one: str, other: str) -> No
         ("24gb-v6-nodropbc-dropbc_time", r"both set decoder\.readout_dropout\.share"),
         ("24gb-v6-nospecaug-specaugsteps0_1_2", r"both set augment\.specaugment\.steps"),
         ("24gb-v6-ctconly-zoneoutput", r"zoneoutput and ctconly both set decoder\.zoned_output"),
+        ("24gb-v6-trafodec6-zoneoutput", r"(both set decoder\.zoned_output|no field 'zoned_output')"),
+        ("24gb-v6-trafodec6-ctconly", r"both set decoder"),
+        ("24gb-v6-trafodec6-trafodec2d128", "are the same tag"),
+        ("24gb-v6-decdrop02", r"it needs a Transformer decoder; add trafodec6"),
+        ("24gb-v6-trafodec2d100", r"dim 100 is not divisible by heads 8"),
         ("24gb-v6-h6", r"encoder\.dim 512 is not divisible by encoder\.attention\.heads 6"),
         ("24gb-v6-aux4_20", r"ctc\.layers \[20\] lie outside the encoder's layers 1 to 12"),
         ("24gb-v6-auxscale01_02_03", r"ctc\.scales has 3 values for 2 ctc\.layers"),

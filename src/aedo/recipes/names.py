@@ -125,14 +125,15 @@ def analyse(name: str) -> Resolved:
     """The experiment of a name with the origin of its fields; UserError as `resolve`."""
     base, spelled = parse(name)
     order = application_order()
-    draft, setters = Draft.of(BASES[base]()), dict[str, str]()
+    draft, setters, refinable = Draft.of(BASES[base]()), dict[str, str](), frozenset[str]()
     for entry in sorted(spelled, key=lambda entry: order.index(entry.tag.name)):
         before, draft = draft, apply(entry, draft, name)
         changed = changes(before, draft)
         for path in sorted(changed | draft.touched):
-            if path in setters:
+            if path in setters and path not in refinable:
                 raise UserError(f"{name}: {setters[path]} and {entry.text} both set {path}; keep one of them")
             setters[path] = entry.text
+        refinable = (refinable - changed - draft.touched) | _born(before, draft)
         if not changed and name not in RESTATED:
             raise UserError(f"{name}: {_idle(entry, draft, base)}")
     try:
@@ -145,6 +146,11 @@ def analyse(name: str) -> Resolved:
         if own and all(path in unused for path in own):
             raise UserError(f"{name}: nothing uses {own[0]}, {unused[own[0]]}; leave {entry.text} out")
     return Resolved(name, base, spelled, experiment, setters)
+
+
+def _born(before: Draft, after: Draft) -> frozenset[str]:
+    """Fields that came with a part of another kind: a later tag may still set them."""
+    return frozenset(path for path in leaves(after).keys() - leaves(before).keys() if not path.endswith(".kind"))
 
 
 def apply(entry: Spelled, experiment: Experiment, name: str) -> Draft:

@@ -64,7 +64,7 @@ def zoneout_hidden(e: Experiment, rate: float) -> Experiment:
     return e.with_("decoder.zone_hidden", rate)
 
 
-@tag("nodropbc", after=["ctconly"])
+@tag("nodropbc", after=["ctconly", "trafodec"])
 def unshared_dropout(e: Experiment) -> Experiment:
     """Draw every dropout and zoneout mask per element instead of sharing it over batch and time.
 
@@ -74,7 +74,7 @@ def unshared_dropout(e: Experiment) -> Experiment:
     return _share(e, "none")
 
 
-@tag("dropbc_time", after=["ctconly"])
+@tag("dropbc_time", after=["ctconly", "trafodec"])
 def dropout_shared_over_time(e: Experiment) -> Experiment:
     """Share dropout and zoneout masks over time only: each utterance has its own.  Source: Gal & Ghahramani 2016."""
     return _share(e, "time")
@@ -84,6 +84,8 @@ def _share(e: Experiment, share: Share) -> Experiment:
     e = e.with_("encoder.dropout.share", share)
     if e.decoder is None:
         return e
+    if e.decoder.kind == "transformer":
+        return e.with_("decoder.dropout.share", share)
     return e.with_("decoder.readout_dropout.share", share).with_("decoder.zone_share", share)
 
 
