@@ -9,7 +9,21 @@ import typer
 
 from aedo.errors import UserError
 
-VERBS = ("prepare", "train", "recog", "transcribe", "score", "average", "recipes", "diff", "report", "demo")
+VERBS = (
+    "prepare",
+    "train",
+    "recog",
+    "transcribe",
+    "score",
+    "average",
+    "import",
+    "export",
+    "verify",
+    "recipes",
+    "diff",
+    "report",
+    "demo",
+)
 
 
 def build() -> typer.Typer:
@@ -21,7 +35,8 @@ def build() -> typer.Typer:
         rich_markup_mode=None,
     )
     for verb in VERBS:
-        import_module(f"aedo.commands.{verb}").register(app)
+        module = "import_" if verb == "import" else verb  # a word of the language itself
+        import_module(f"aedo.commands.{module}").register(app)
     return app
 
 

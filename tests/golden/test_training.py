@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from aedo.data.batch import Batch
 from aedo.experiment import Experiment
-from aedo.interop.returnn import foreign_name, import_state
+from aedo.interop.returnn import foreign_name
 from aedo.model.aed import AED
 from aedo.schedule import WarmupInverseSqrt
 from aedo.train.config import TrainConfig
@@ -23,7 +22,7 @@ from aedo.train.param_groups import WeightDecayConfig
 from aedo.train.position import Position
 from aedo.train.statistics import Tally
 from aedo.train.step import Step, Update, forward
-from tests.golden.models import FOLDER, config_of, experiment_of
+from tests.golden.models import loaded
 
 DATA = Path(__file__).parent / "data" / "train-engine"
 LOG: dict[str, Any] = json.loads((DATA / "log.json").read_text())
@@ -32,7 +31,7 @@ CPU = torch.device("cpu")
 
 def experiment_without_noise() -> Experiment:
     """The engine's settings: nothing random, or two runs could not be compared."""
-    off = experiment_of(config_of("base"))
+    off = loaded("base")[0]
     for path in (
         "encoder.dropout.rate",
         "encoder.attention.dropout",
@@ -81,7 +80,7 @@ class Trained:
     def __init__(self) -> None:
         experiment = experiment_without_noise()
         self.model: AED = experiment.build_model(40)
-        import_state(load_file(FOLDER / "base" / "checkpoint.safetensors"), self.model)
+        self.model.load_state_dict(loaded("base")[1].state_dict())
         objective = experiment.loss.build(experiment.ctc)
         optimizer = experiment.train.optimizer.build(self.model)
         step = Step(self.model, objective, optimizer, experiment.augment.build(), experiment.train, CPU)
