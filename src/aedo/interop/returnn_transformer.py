@@ -36,6 +36,11 @@ def transformer_name(name: str, model: AED) -> tuple[str, bool] | None:
     """
     if not name.startswith("decoder.") or not isinstance(model.decoder, TransformerDecoder):
         return None
+    head = re.fullmatch(r"decoder\.auxiliary\.(\d+)\.(norm|output)\.(weight|bias)", name)
+    if head and head[2] == "norm":
+        return f"dec_aux_final_layer_norm_{head[1]}.{'scale' if head[3] == 'weight' else 'bias'}", False
+    if head:  # kept like an embedding where the decoder's own output layer is one
+        return f"dec_aux_logits_{head[1]}.weight", model.decoder.output is not None
     below = name.removeprefix("decoder.")
     for pattern, replacement in _NAMES:
         match = re.fullmatch(pattern, below)

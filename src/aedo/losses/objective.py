@@ -21,7 +21,7 @@ Normalization = Literal["labels", "sum"]
 
 class LossConfig(Part):
     decoder_scale: float = Field(1.0, ge=0)
-    """Weight of the decoder's cross-entropy."""
+    """Weight of the decoder's cross-entropy, and of that of each of its auxiliary heads."""
     label_smoothing: Scheduled = 0.1
     normalization: Normalization = "labels"
     """labels: mean over the labels of the batch; sum: no normalisation."""
@@ -44,11 +44,12 @@ class Losses(NamedTuple):
     total: Tensor
     """Scalar to differentiate."""
     terms: tuple[LossTerm, ...]
-    """`ce`, `ctc_<layer>` (per label) and `ler`, the label error rate."""
+    """`ce`, `ctc_<layer>` (per label) and `ler`, the label error rate; `ce_<layer>`, `ler_<layer>` of lower layers of the
+    decoder."""
 
 
 class Objective:
-    """Total = decoder scale x CE + sum over heads of scale x CTC, each normalised on its own."""
+    """Total = decoder scale x sum of its CE + sum over heads of scale x CTC, each normalised on its own."""
 
     def __init__(self, config: LossConfig, ctc: CtcConfig) -> None:
         self.config, self.ctc = config, ctc
@@ -58,12 +59,10 @@ class Objective:
         total = outputs.encoded.states.new_zeros((), dtype=torch.float32)
         terms: list[LossTerm] = []
         if outputs.decoder is not None:
-            smoothing = value_at(self.config.label_smoothing, progress)
-            ce = cross_entropy(outputs.decoder.logits, outputs.decoder.targets, smoothing).sum()
-            count = len(outputs.decoder.targets)
-            total = total + self.config.decoder_scale * self._normalized(ce, count)
-            errors = (outputs.decoder.logits.detach().argmax(-1) != outputs.decoder.targets).sum()
-            terms += [LossTerm("ce", ce.detach(), count), LossTerm("ler", errors, count)]
+            heads = {"": outputs.decoder.logits} | {f"_{n}": x for n, x in outputs.decoder.auxiliary.items()}
+            for suffix, logits in heads.items():
+                loss, found = self._decoder_terms(logits, outputs.decoder.targets, suffix, progress)
+                total, terms = total + loss, terms + found
         targets = labels.with_eos() if self.ctc.eos else labels
         count = int(targets.lengths.sum())
         for layer, logits in outputs.ctc_logits.items():
@@ -72,6 +71,15 @@ class Objective:
             total = total + self.ctc.scale(layer) * self._normalized(loss, count)
             terms.append(LossTerm(f"ctc_{layer}", loss.detach(), count))
         return Losses(total, tuple(terms))
+
+    def _decoder_terms(
+        self, logits: Tensor, targets: Tensor, suffix: str, progress: Progress
+    ) -> tuple[Tensor, list[LossTerm]]:
+        """Scaled cross-entropy and terms of the decoder's output layer, or of an auxiliary one."""
+        ce = cross_entropy(logits, targets, value_at(self.config.label_smoothing, progress)).sum()
+        errors, count = (logits.detach().argmax(-1) != targets).sum(), len(targets)
+        terms = [LossTerm(f"ce{suffix}", ce.detach(), count), LossTerm(f"ler{suffix}", errors, count)]
+        return self.config.decoder_scale * self._normalized(ce, count), terms
 
     def _normalized(self, loss: Tensor, count: int) -> Tensor:
         return loss / max(count, 1) if self.config.normalization == "labels" else loss

@@ -24,6 +24,8 @@ class DecoderOutput(NamedTuple):
     packing: Packing
     attention: Tensor | None
     """[N, T] attention weights where asked for; of several heads and layers, their mean."""
+    auxiliary: dict[int, Tensor] = {}  # noqa: RUF012 (never written to)
+    """Logits [N, V] of lower layers with an output layer of their own, by their number counted from 1."""
 
 
 class DecoderMemory(Protocol):

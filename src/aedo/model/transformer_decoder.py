@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
 
 import torch
 from pydantic import Field, model_validator
@@ -43,6 +43,8 @@ class TransformerDecoderConfig(Part):
     self_attention_bias: bool = True
     shared_embedding: bool = False
     """One matrix for the embedding, which is then scaled by the root of `dim`, and for the output layer."""
+    auxiliary: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Layers (from 1) below the last with an output layer of their own, used in training only."""
     dropout: DropoutConfig = DropoutConfig()
     """Inside the feed-forward networks and before every residual sum."""
     input_dropout: float = Field(0.0, ge=0, lt=1)
@@ -55,6 +57,9 @@ class TransformerDecoderConfig(Part):
     def _check(self) -> TransformerDecoderConfig:
         if self.dim % self.heads:
             raise ValueError(f"dim {self.dim} is not divisible by heads {self.heads}")
+        too_high = [layer for layer in self.auxiliary if layer >= self.layers]
+        if too_high:
+            raise ValueError(f"auxiliary {too_high} do not lie below the last of {self.layers} layers")
         if self.dim % 2:
             raise ValueError(f"dim {self.dim} is odd: positions need pairs of sine and cosine")
         if self.rotary and self.dim // self.heads % 2:
@@ -62,12 +67,17 @@ class TransformerDecoderConfig(Part):
         return self
 
     def build(self, dim: int, vocabulary: int) -> TransformerDecoder:
+        norm = NORMS[self.norm]
         return TransformerDecoder(
             TargetEmbedding(vocabulary, self.dim),
             Dropout(self.input_dropout, "none"),
             [self._block(dim) for _ in range(self.layers)],
-            NORMS[self.norm](self.dim, eps=1e-6),
+            norm(self.dim, eps=1e-6),
             None if self.shared_embedding else linear(self.dim, vocabulary, bias=False),
+            {
+                layer: AuxiliaryHead(norm(self.dim, eps=1e-6), linear(self.dim, vocabulary, bias=False))
+                for layer in self.auxiliary
+            },
         )
 
     def _block(self, encoder_dim: int) -> TransformerDecoderBlock:
@@ -148,6 +158,19 @@ class TransformerDecoderBlock(nn.Module):
         return x + self.dropout(self.ff(self.ff_norm(x))), weights
 
 
+class AuxiliaryHead(nn.Module):
+    """Norm and output layer on top of a lower layer."""
+
+    def __init__(self, norm: nn.Module, output: nn.Linear) -> None:
+        super().__init__()
+        self.norm, self.output = norm, output
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, D] -> logits [N, V]."""
+        y: Tensor = self.output(self.norm(x))
+        return y
+
+
 class TransformerDecoder(nn.Module):
     """p(label | labels before, encoder).  The input before the first label is EOS."""
 
@@ -158,28 +181,39 @@ class TransformerDecoder(nn.Module):
         blocks: list[TransformerDecoderBlock],
         final_norm: nn.Module,
         output: nn.Linear | None,
+        auxiliary: dict[int, AuxiliaryHead],
     ) -> None:
-        """Without `output`, the embedding's matrix is the output's too."""
+        """Without `output`, the embedding's matrix is the output's too.
+
+        The matrices of the auxiliary heads start as copies of the output's, as in the reference.
+        """
         super().__init__()
         self.embedding, self.input_dropout = embedding, input_dropout
         self.layers = nn.ModuleList(blocks)
         self.final_norm, self.output = final_norm, output
+        self.auxiliary = nn.ModuleDict({str(layer): head for layer, head in auxiliary.items()})
+        with torch.no_grad():
+            for head in auxiliary.values():
+                head.output.weight.copy_(self._matrix())
 
     def forward(self, encoded: Encoded, labels: Labels, *, keep_attention: bool = False) -> DecoderOutput:
         """Teacher-forced logits of `labels` (EOS included)."""
         packing = pack(labels.lengths, encoded.states.device)
         x = self._embed(nn.functional.pad(labels.ids[:, :-1], (1, 0), value=EOS), 0)  # [B, U, D]
-        attention = None
-        for block in self._blocks():
+        attention, auxiliary = None, {}
+        for number, block in enumerate(self._blocks(), start=1):
             x, weights = block(x, block.cross_attention.memory(encoded.states), encoded.mask)
             if keep_attention:
                 mean = weights.mean(1) / len(self.layers)
                 attention = mean if attention is None else attention + mean
+            if str(number) in self.auxiliary:
+                auxiliary[number] = self.auxiliary[str(number)](packing.take(x))
         return DecoderOutput(
             self._read_out(packing.take(x)),
             packing.take(labels.ids),
             packing,
             None if attention is None else packing.take(attention),
+            auxiliary,
         )
 
     def memory(self, encoded: Encoded) -> TransformerDecoderMemory:
@@ -223,6 +257,8 @@ class TransformerDecoder(nn.Module):
 
     def _read_out(self, x: Tensor) -> Tensor:
         """[..., D] -> logits [..., V]."""
-        x = self.final_norm(x)
-        matrix = self.embedding.weight if self.output is None else self.output.weight
-        return nn.functional.linear(x, matrix)
+        return nn.functional.linear(self.final_norm(x), self._matrix())
+
+    def _matrix(self) -> Tensor:
+        """Of the output layer, [V, D]."""
+        return self.embedding.weight if self.output is None else self.output.weight

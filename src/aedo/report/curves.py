@@ -25,6 +25,9 @@ def title_of(term: str) -> str:
     """ctc_4 -> CTC of layer 4, per label."""
     if term.startswith("ctc_"):
         return f"CTC of layer {term.removeprefix('ctc_')}, per label"
+    head, _, layer = term.partition("_")
+    if layer and head in TITLES:
+        return f"{TITLES[head]} (decoder layer {layer})"
     return TITLES.get(term, term)
 
 
@@ -32,7 +35,7 @@ def loss_curves(run: Run, key: str) -> list[Markup]:
     """One picture for each loss and the label error rate: train, dev, devtrain over sub-epochs."""
     pictures = []
     for term in run.terms:
-        scale = 100.0 if term == "ler" else 1.0
+        scale = 100.0 if term.startswith("ler") else 1.0
         lines = {data: [(x, scale * y) for x, y in run.series(data, term)] for data in DATASETS}
         lines = {data: points for data, points in lines.items() if points}
         if lines:
@@ -42,7 +45,7 @@ def loss_curves(run: Run, key: str) -> list[Markup]:
                     title_of(term),
                     "sub-epoch",
                     f"{key}-{term}",
-                    log=term != "ler",
+                    log=not term.startswith("ler"),
                 )
             )
     return pictures
