@@ -31,8 +31,8 @@ _FORMAT = 1
 
 
 class TokenizerConfig(Part):
-    kind: Literal["bpe", "unigram", "char"] = "bpe"
-    """SentencePiece byte-pair encoding or unigram model, or characters."""
+    kind: Literal["bpe", "unigram", "char", "imported"] = "bpe"
+    """SentencePiece byte-pair encoding or unigram model, or characters; imported: a model came with its vocabulary."""
     size: int = Field(10025, ge=3)
     """Labels including EOS (id 0); a small corpus may give fewer (the run records how many); unused by `char`."""
 
@@ -77,6 +77,7 @@ class SentencePieceTokenizer:
         self._processor: Any = SentencePieceProcessor(model_proto=model)
         self._model = model
         self.size = int(self._processor.vocab_size())
+        self.eos, self.unknown = int(self._processor.eos_id()), int(self._processor.unk_id())
         self.digest = _digest(model)
 
     def __reduce__(self) -> tuple[type[SentencePieceTokenizer], tuple[bytes]]:
@@ -95,6 +96,10 @@ def train_tokenizer(config: TokenizerConfig, texts: Iterable[str], folder: Path)
     A corpus too small for `config.size` gives the largest vocabulary it can, which is logged and written into
     tokenizer.json.  Raises UserError when there is no text, or more characters than labels.
     """
+    if config.kind == "imported":
+        raise UserError(
+            "tokenizer.kind imported cannot be trained: start from the imported run (aedo train --from RUN)"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     lines: Iterator[str] = (line for line in (" ".join(text.split()) for text in texts) if line)
     first = next(lines, None)
@@ -104,7 +109,7 @@ def train_tokenizer(config: TokenizerConfig, texts: Iterable[str], folder: Path)
     if config.kind == "char":
         characters = sorted({character for line in lines for character in line})
         tokenizer: Tokenizer = CharTokenizer(characters)
-        _write_description(folder, config, tokenizer, {"characters": characters})
+        write_description(folder, config.kind, tokenizer, {"characters": characters})
         return tokenizer
     model = _train_sentencepiece(config, lines)
     tokenizer = SentencePieceTokenizer(model)
@@ -113,7 +118,7 @@ def train_tokenizer(config: TokenizerConfig, texts: Iterable[str], folder: Path)
             "tokenizer: the corpus gives %d %s labels, %d were asked for", tokenizer.size, config.kind, config.size
         )
     (folder / "tokenizer.model").write_bytes(model)
-    _write_description(folder, config, tokenizer, {"model": "tokenizer.model"})
+    write_description(folder, config.kind, tokenizer, {"model": "tokenizer.model"}, config.size)
     return tokenizer
 
 
@@ -127,6 +132,12 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         tokenizer: Tokenizer
         if description["kind"] == "char":
             tokenizer = CharTokenizer(description["characters"])
+        elif description["kind"] == "returnn-bpe":
+            from aedo.data.bpe import BpeTokenizer
+
+            codes = description.get("codes")
+            text = None if codes is None else (folder / codes).read_text(encoding="utf-8")
+            tokenizer = BpeTokenizer(description["labels"], text)
         else:
             tokenizer = SentencePieceTokenizer((folder / description["model"]).read_bytes())
     except FileNotFoundError as error:
@@ -173,11 +184,14 @@ def _train_sentencepiece(config: TokenizerConfig, lines: Iterator[str]) -> bytes
     return model.getvalue()
 
 
-def _write_description(folder: Path, config: TokenizerConfig, tokenizer: Tokenizer, content: dict[str, Any]) -> None:
+def write_description(
+    folder: Path, kind: str, tokenizer: Tokenizer, content: dict[str, Any], size_asked: int | None = None
+) -> None:
+    """Write tokenizer.json, which `load_tokenizer` reads; `content`: what makes a tokenizer of this kind."""
     description = {
         "format": _FORMAT,
-        "kind": config.kind,
-        "size_asked": None if config.kind == "char" else config.size,
+        "kind": kind,
+        "size_asked": size_asked,
         "size": tokenizer.size,
         "eos": EOS,
         "unknown": UNKNOWN,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from aedo.errors import UserError
+from aedo.interop.match import Misfits
 from aedo.interop.returnn_transformer import copies, transformer_name
 from aedo.model.aed import AED
 
@@ -143,27 +144,50 @@ def foreign_name(name: str, model: AED) -> tuple[str, Transform]:
     raise UserError(f"{name}: this parameter has no counterpart in RETURNN's checkpoints")
 
 
-def import_state(state: Mapping[str, Tensor], model: AED) -> None:
+def import_state(state: Mapping[str, Tensor], model: AED, where: str = "the checkpoint") -> None:
     """Copy a RETURNN state dict into the model.
 
     UserError lists everything missing, left over or misshaped; then nothing has changed.
     """
+    model.load_state_dict(convert_state(state, model, where))
+
+
+def convert_state(state: Mapping[str, Tensor], model: AED, where: str = "the checkpoint") -> dict[str, Tensor]:
+    """A RETURNN state dict under our names and in our layouts; `where` names it in messages.
+
+    Of the model only names and shapes count: it may lie on the meta device.
+    """
     values: dict[str, Tensor] = {}
-    problems: list[str] = []
+    misfits, known = Misfits(), set(copies(model))
     for name, target in model.state_dict().items():
         foreign, transform = foreign_name(name, model)
+        known.add(foreign)
         if foreign not in state:
-            problems.append(f"missing: {foreign} (our {name})")
+            misfits.missing[foreign] = tuple(transform(target).shape)
             continue
-        value = transform(state[foreign])
+        given = state[foreign]
+        value = transform(given) if given.ndim == target.ndim else given
         if value.shape != target.shape:
-            problems.append(f"shape: {foreign} gives {tuple(value.shape)}, our {name} has {tuple(target.shape)}")
-        values[name] = value
-    known = {foreign_name(name, model)[0] for name in model.state_dict()} | set(copies(model))
-    problems += [f"left over: {name} {tuple(state[name].shape)}" for name in state if name not in known]
+            wanted = list(transform(target).shape)
+            misfits.others.append(f"shape: {foreign} is {list(given.shape)}, the model needs {wanted} (our {name})")
+        values[name] = value.contiguous().clone()
+    misfits.left_over = {name: tuple(value.shape) for name, value in state.items() if name not in known}
     for copy, original in copies(model).items():
         if copy in state and original in state and not torch.equal(state[copy], state[original]):
-            problems.append(f"differs: {copy} is not the matrix of {original}, which it shares in our model")
-    if problems:
-        raise UserError("the checkpoint does not fit the model:\n  " + "\n  ".join(problems))
-    model.load_state_dict({name: value.contiguous().clone() for name, value in values.items()})
+            misfits.others.append(f"differs: {copy} is not the matrix of {original}, which it shares in our model")
+    misfits.raise_any(where)
+    return values
+
+
+def export_state(model: AED) -> dict[str, Tensor]:
+    """The model's parameters and buffers under RETURNN's names and in its layouts.
+
+    UserError names a parameter that has no counterpart there.
+    """
+    exported: dict[str, Tensor] = {}
+    for name, value in model.state_dict().items():
+        foreign, transform = foreign_name(name, model)
+        exported[foreign] = transform(value.detach().cpu()).contiguous().clone()
+    for copy, original in copies(model).items():
+        exported[copy] = exported[original].clone()
+    return exported

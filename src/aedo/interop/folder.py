@@ -1,0 +1,119 @@
+"""Imported models as run folders, and back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aedo.errors import UserError
+from aedo.experiment import Experiment
+from aedo.files import explained, new_folder, sync_file, sync_folder
+from aedo.interop.checkpoint_file import ForeignCheckpoint
+from aedo.interop.infer import Unseen, experiment_of
+from aedo.interop.returnn import convert_state, export_state
+from aedo.interop.vocabulary import write_tokenizer
+from aedo.run import Checkpoint, RunFolder
+from aedo.train.checkpoint import epoch_label, write_checkpoint
+from aedo.train.machine import start_record
+
+
+def import_run(
+    source: ForeignCheckpoint, out: Path, unseen: Unseen, vocabulary: Path | None = None, codes: Path | None = None
+) -> RunFolder:
+    """A run folder at `out` with one checkpoint, `epoch-NNNN`, made of foreign weights.
+
+    All or nothing: `out` appears complete.  UserError where it exists, or anything does not fit.
+    """
+    if out.exists():
+        raise UserError(f"{out}: exists already; remove it or choose another -o")
+    experiment = experiment_of(source.state, unseen, str(source.path))
+    labels = experiment.tokenizer.size
+    with torch.device("meta"):  # names and shapes are all that is needed
+        model = experiment.build_model(labels)
+    weights = convert_state(source.state, model, str(source.path))
+    with explained(out, "write the run folder"), new_folder(out.absolute()) as folder:
+        run = RunFolder(folder)
+        tokenizer = write_tokenizer(run.tokenizer_folder, vocabulary, codes, labels)
+        run.create(out.name, experiment, _info(source, tokenizer.digest, labels, model, vocabulary))
+        label = epoch_label(source.epoch)
+        checkpoint = Checkpoint(run.checkpoint_folder / label, label, source.epoch, source.step, 0)
+        write_checkpoint(checkpoint, weights, None)
+    return RunFolder(out)
+
+
+def export_run(run: RunFolder, label: str, out: Path) -> dict[str, Any]:
+    """Write a checkpoint of a run as a file that RETURNN's PyTorch engine loads; what it holds besides weights.
+
+    All or nothing.  UserError where a parameter has no counterpart there.
+    """
+    if out.is_dir():
+        raise UserError(f"{out}: a folder; give -o FILE.pt")
+    checkpoint = run.checkpoint(label)
+    rates = {line["epoch"]: line.get("lr") for line in run.epochs()}
+    position = {
+        "epoch": checkpoint.epoch,
+        "step": checkpoint.micro_step,
+        "effective_learning_rate": rates.get(checkpoint.epoch),
+    }
+    content = {"model": export_state(run.load_model(label)), **position}
+    temporary = out.with_name(f".{out.name}.tmp")
+    with explained(out, "write the checkpoint"):
+        try:
+            torch.save(content, temporary)
+            sync_file(temporary)
+            temporary.replace(out)
+            sync_folder(out.absolute().parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return position
+
+
+def assumptions(experiment: Experiment) -> list[str]:
+    """What an import took for granted, because shapes do not show it: lines FIELD = VALUE."""
+    fields = ["frontend.padding", "features.log_base", "encoder.feed_forward.activation"]
+    fields += ["encoder.attention.dropout_share", "ctc.eos"]
+    if experiment.decoder is not None and experiment.decoder.kind == "lstm":
+        fields += ["decoder.zoned_output", "decoder.zone_cell", "decoder.zone_hidden"]
+    elif experiment.decoder is not None:
+        fields += ["decoder.heads", "decoder.rotary"]
+    return [f"{field} = {json.dumps(_value(experiment, field))}" for field in fields]
+
+
+def _value(experiment: Experiment, field: str) -> Any:
+    value: Any = experiment
+    for name in field.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _info(
+    source: ForeignCheckpoint, digest: str, labels: int, model: torch.nn.Module, vocabulary: Path | None
+) -> dict[str, Any]:
+    record = start_record(torch.device("cpu"))
+    return {
+        "vocabulary": labels,
+        "tokenizer_digest": digest,
+        "data": None,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "imported": {
+            "file": str(source.path.absolute()),
+            "sha256": _sha256(source.path),
+            "vocabulary": None if vocabulary is None else str(vocabulary.absolute()),
+            "epoch": source.epoch,
+            "step": source.step,
+        },
+        **record,
+        "starts": [],
+    }
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,229 @@
+"""A RETURNN state dict as our Experiment: every dimension from the shapes, the rest from what the user says.
+
+Shapes do not show activations, zoneout, padding, the base of the logarithm and training details.  Those follow the
+original models of 2023 (behavior version 16) unless said otherwise; all of it can be read in experiment.json.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from aedo.errors import UserError
+from aedo.experiment import Experiment
+from aedo.interop.match import unfamiliar
+
+CONSISTENT_SINCE = 24
+"""First behavior version whose convolutions do not depend on the batch."""
+FREE_ATTENTION_DROPOUT_SINCE = 19
+"""First behavior version that draws attention dropout for every weight."""
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """What a checkpoint's shapes do not show."""
+
+    behavior_version: int = 16
+    """RETURNN's, as in its config; 16 is the one of the original models."""
+    activation: str = "relu2"
+    """Of the encoder's feed-forward networks: relu2 or swish."""
+    zoned_output: bool = False
+    """RETURNN's use_zoneout_output."""
+    settings: Sequence[str] = ()
+    """FIELD=VALUE of the experiment tree, for everything else."""
+
+
+class Shapes:
+    """Looks up shapes; a missing name is a UserError that says what the file has instead."""
+
+    def __init__(self, state: Mapping[str, Tensor], where: str) -> None:
+        self.state, self.where = state, where
+
+    def of(self, name: str, dims: int) -> tuple[int, ...]:
+        if name not in self.state:
+            raise unfamiliar(self.where, self.state, [name])
+        shape = tuple(self.state[name].shape)
+        if len(shape) != dims or 0 in shape:
+            raise UserError(f"{self.where}: {name} is {list(shape)}, expected {dims} dimensions")
+        return shape
+
+    def has(self, name: str) -> bool:
+        return name in self.state
+
+    def numbers(self, pattern: str) -> list[int]:
+        """The distinct numbers in names that match, ascending."""
+        found = (re.match(pattern, name) for name in self.state)
+        return sorted({int(match[1]) for match in found if match})
+
+    def count(self, pattern: str, what: str) -> int:
+        """How many parts numbered 0, 1, 2, ... there are; UserError where a number is missing."""
+        numbers = self.numbers(pattern)
+        if not numbers:
+            raise unfamiliar(self.where, self.state, [what.replace("*", "0")])
+        if numbers != list(range(len(numbers))):
+            raise UserError(f"{self.where}: {what} has the numbers {numbers[:30]}: some are missing")
+        return len(numbers)
+
+
+def experiment_of(state: Mapping[str, Tensor], unseen: Unseen, where: str) -> Experiment:
+    """The tree of the model whose parameters these are.  UserError where they are not of this family."""
+    shapes = Shapes(state, where)
+    consistent = unseen.behavior_version >= CONSISTENT_SINCE
+    padding = "consistent" if consistent else "batch"
+    frontend, mels = _frontend(shapes)
+    encoder = _encoder(shapes, unseen, padding)
+    decoder, vocabulary = _decoder(shapes, unseen)
+    heads = _heads(shapes, encoder["layers"], has_decoder=decoder is not None)
+    if decoder is None:
+        vocabulary = shapes.of("enc_logits.weight", 2)[1] - 1
+    tree = {
+        "tokenizer": {"kind": "imported", "size": vocabulary},
+        "features": {"dim": mels, "log_base": 10.0 if decoder is None else math.exp(2.3026)},
+        "frontend": {**frontend, "padding": padding},
+        "encoder": encoder,
+        "ctc": {"layers": heads, "eos": True},
+        "decoder": decoder,
+    }
+    try:
+        experiment = Experiment.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(f"{where}: {_first(error)}") from None
+    return with_settings(experiment, unseen.settings)
+
+
+def with_settings(experiment: Experiment, settings: Sequence[str]) -> Experiment:
+    """The tree with FIELD=VALUE settings applied in order; values are JSON, or plain words."""
+    for setting in settings:
+        field, equals, text = setting.partition("=")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        if not equals or not text:
+            raise UserError(f"--set {setting}: expected FIELD=VALUE, for example decoder.zone_cell=0.1")
+        try:
+            experiment = experiment.with_(field, value)
+        except KeyError as error:
+            raise UserError(f"--set {setting}: {error.args[0]}") from None
+        except ValidationError as error:
+            raise UserError(f"--set {setting}: {_first(error)}") from None
+    return experiment
+
+
+def _frontend(shapes: Shapes) -> tuple[dict[str, Any], int]:
+    """The front-end's fields and the number of mel filters."""
+    layers = "encoder.input_layer.conv_layers"
+    filters = [shapes.of(f"{layers}.{number}.filter", 4) for number in range(3)]
+    kernel = filters[0][2]
+    if any(shape[2:] != (kernel, kernel) for shape in filters):
+        raise UserError(f"{shapes.where}: filters of the front-end are not square and equal: {filters}")
+    channels = [shape[0] for shape in filters]
+    inputs, _ = shapes.of("encoder.input_projection.weight", 2)
+    if inputs % channels[-1]:
+        raise UserError(f"{shapes.where}: encoder.input_projection has {inputs} inputs for {channels[-1]} channels")
+    return {"channels": channels, "kernel": kernel}, 2 * (inputs // channels[-1])  # the pooling halves the bands
+
+
+def _encoder(shapes: Shapes, unseen: Unseen, padding: str) -> dict[str, Any]:
+    first = "encoder.layers.0"
+    layers = shapes.count(r"encoder\.layers\.(\d{1,4})\.", "encoder.layers.*")
+    dim, ff = shapes.of(f"{first}.ffn1.linear_ff.weight", 2)
+    _, _, kernel = shapes.of(f"{first}.conv_block.depthwise_conv.filter", 3)
+    batch = shapes.has(f"{first}.conv_block.norm.running_mean")
+    return {
+        "layers": layers,
+        "dim": dim,
+        "feed_forward": {
+            "dim": ff,
+            "activation": unseen.activation,
+            "bias": shapes.has(f"{first}.ffn1.linear_ff.bias"),
+        },
+        "attention": {
+            **_positions(shapes, f"{first}.self_att", dim),
+            "dropout_share": "none" if unseen.behavior_version >= FREE_ATTENTION_DROPOUT_SINCE else "all_but_keys",
+        },
+        "convolution": {"kernel": kernel, "padding": padding, "norm": {"kind": "batch" if batch else "layer"}},
+    }
+
+
+def _positions(shapes: Shapes, attention: str, dim: int) -> dict[str, Any]:
+    if shapes.has(f"{attention}.pos_bias_u"):
+        heads, _ = shapes.of(f"{attention}.pos_bias_u", 2)
+        return {"heads": heads, "position": {"kind": "transformer_xl"}}
+    rows, head_dim = shapes.of(f"{attention}.learned_pos_emb.pos_emb", 2)
+    if dim % head_dim or rows % 2 == 0 or rows < 3:
+        raise UserError(
+            f"{shapes.where}: {attention}.learned_pos_emb.pos_emb is [{rows}, {head_dim}] for {dim} features"
+        )
+    return {"heads": dim // head_dim, "position": {"kind": "clipped", "clip": rows // 2}}
+
+
+def _heads(shapes: Shapes, layers: int, *, has_decoder: bool) -> list[int]:
+    """Numbers of the layers with a CTC head."""
+    heads = shapes.numbers(r"enc_aux_logits_(\d{1,4})\.weight$")
+    if has_decoder:
+        return heads
+    if layers in heads:
+        raise UserError(f"{shapes.where}: has both enc_logits and enc_aux_logits_{layers} on its top layer")
+    return [*heads, layers]
+
+
+def _decoder(shapes: Shapes, unseen: Unseen) -> tuple[dict[str, Any] | None, int]:
+    """The decoder's fields and the labels of the vocabulary; without decoder, None and 0."""
+    if shapes.has("s.rec_weight"):
+        vocabulary, embedding = shapes.of("target_embed.weight", 2)
+        return {
+            "kind": "lstm",
+            "embedding_dim": embedding,
+            "attention_dim": shapes.of("enc_ctx.weight", 2)[1],
+            "lstm_dim": shapes.of("s.rec_weight", 2)[1],
+            "readout_dim": shapes.of("readout_in.weight", 2)[1],
+            "zoned_output": unseen.zoned_output,
+        }, vocabulary
+    if unseen.zoned_output:
+        raise UserError(f"{shapes.where}: has no LSTM decoder, --zoned-output says nothing")
+    if shapes.has("decoder.input_embedding.weight"):
+        return _transformer(shapes)
+    if shapes.has("enc_logits.weight"):
+        return None, 0
+    raise unfamiliar(
+        shapes.where, shapes.state, ["s.rec_weight", "decoder.input_embedding.weight", "enc_logits.weight"]
+    )
+
+
+def _transformer(shapes: Shapes) -> tuple[dict[str, Any], int]:
+    first = "decoder.layers.0"
+    vocabulary, dim = shapes.of("decoder.input_embedding.weight", 2)
+    layers = shapes.count(r"decoder\.layers\.(\d{1,4})\.", "decoder.layers.*")
+    ff, _ = shapes.of(f"{first}.ff.linear_out.weight", 2)
+    gated = shapes.of(f"{first}.ff.linear_ff.weight", 2)[1] == 2 * ff
+    rms = not shapes.has(f"{first}.self_att_layer_norm.bias")
+    logits = shapes.state.get("decoder.logits.weight")
+    embedding = shapes.state["decoder.input_embedding.weight"]
+    return {
+        "kind": "transformer",
+        "layers": layers,
+        "dim": dim,
+        "feed_forward": {
+            "dim": ff,
+            "activation": "swiglu" if gated else "relu",
+            "bias": shapes.has(f"{first}.ff.linear_ff.bias"),
+        },
+        "norm": "rms" if rms else "layer",
+        "rotary": rms and gated,  # the two come together in this family; neither shows in the shapes
+        "self_attention_bias": shapes.has(f"{first}.self_att.qkv.bias"),
+        "shared_embedding": logits is not None and logits.shape == embedding.shape and torch.equal(logits, embedding),
+    }, vocabulary
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
