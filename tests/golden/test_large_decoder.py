@@ -53,6 +53,7 @@ def experiment() -> Experiment:
         "rotary": True,
         "self_attention_bias": False,
         "shared_embedding": theirs["shared_embedding"],
+        "embedding_scale": theirs["dim"] ** 0.5,
         "auxiliary": config["dec_aux_layers"],
         "dropout": {"rate": 0.0},
         "attention_dropout": 0.0,

@@ -37,6 +37,7 @@ LATER: dict[str, Any] = PLAIN | {
     "rotary": True,
     "self_attention_bias": False,
     "shared_embedding": True,
+    "embedding_scale": 3.0,
     "auxiliary": (1, 2),
     "input_dropout": 0.1,
 }

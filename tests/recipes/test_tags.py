@@ -85,7 +85,10 @@ SPELLED: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "trafodec2d128": ("24gb-v6", {"decoder.layers": 2, "decoder.dim": 128, "decoder.feed_forward.dim": 512}),
     "decdrop02": ("24gb-v6-trafodec6", {"decoder.dropout.rate": 0.2}),
-    "embshare": ("24gb-v6-trafodec6", {"decoder.shared_embedding": True, "decoder.input_dropout": 0.1}),
+    "embshare": (
+        "24gb-v6-trafodec6",
+        {"decoder.shared_embedding": True, "decoder.embedding_scale": 512**0.5, "decoder.input_dropout": 0.1},
+    ),
     "auxdec3": ("24gb-v6-trafodec6", {"decoder.auxiliary": (3,)}),
     "decllama": (
         "24gb-v6-trafodec6",

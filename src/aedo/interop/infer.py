@@ -208,6 +208,7 @@ def _transformer(shapes: Shapes) -> tuple[dict[str, Any], int]:
     rms = not shapes.has(f"{first}.self_att_layer_norm.bias")
     logits = shapes.state.get("decoder.logits.weight")
     embedding = shapes.state["decoder.input_embedding.weight"]
+    shared = logits is not None and logits.shape == embedding.shape and torch.equal(logits, embedding)
     return {
         "kind": "transformer",
         "layers": layers,
@@ -220,7 +221,9 @@ def _transformer(shapes: Shapes) -> tuple[dict[str, Any], int]:
         "norm": "rms" if rms else "layer",
         "rotary": rms and gated,  # the two come together in this family; neither shows in the shapes
         "self_attention_bias": shapes.has(f"{first}.self_att.qkv.bias"),
-        "shared_embedding": logits is not None and logits.shape == embedding.shape and torch.equal(logits, embedding),
+        "shared_embedding": shared,
+        "embedding_scale": math.sqrt(dim) if shared else 1.0,  # the reference's defaults
+        "auxiliary": shapes.numbers(r"dec_aux_logits_(\d{1,4})\.weight"),
     }, vocabulary
 
 

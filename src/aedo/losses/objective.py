@@ -44,8 +44,8 @@ class Losses(NamedTuple):
     total: Tensor
     """Scalar to differentiate."""
     terms: tuple[LossTerm, ...]
-    """`ce`, `ctc_<layer>` (per label) and `ler`, the label error rate; `ce_<layer>`, `ler_<layer>` of lower layers of the
-    decoder."""
+    """`ce`, `ctc_<layer>` (per label) and `ler`, the label error rate; of lower layers of the decoder `ce_<layer>` and
+    `ler_<layer>`."""
 
 
 class Objective:

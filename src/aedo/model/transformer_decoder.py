@@ -6,7 +6,6 @@ V vocabulary, N packed labels.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Annotated, Literal, cast
 
@@ -42,7 +41,9 @@ class TransformerDecoderConfig(Part):
     """Turn queries and keys of self-attention by their position, beside the sinusoids added to the input."""
     self_attention_bias: bool = True
     shared_embedding: bool = False
-    """One matrix for the embedding, which is then scaled by the root of `dim`, and for the output layer."""
+    """One matrix for the embedding and the output layer."""
+    embedding_scale: float = Field(1.0, gt=0)
+    """Factor of the embeddings; with a shared matrix, the root of `dim` is usual."""
     auxiliary: tuple[Annotated[int, Field(ge=1)], ...] = ()
     """Layers (from 1) below the last with an output layer of their own, used in training only."""
     dropout: DropoutConfig = DropoutConfig()
@@ -70,6 +71,7 @@ class TransformerDecoderConfig(Part):
         norm = NORMS[self.norm]
         return TransformerDecoder(
             TargetEmbedding(vocabulary, self.dim),
+            self.embedding_scale,
             Dropout(self.input_dropout, "none"),
             [self._block(dim) for _ in range(self.layers)],
             norm(self.dim, eps=1e-6),
@@ -177,6 +179,7 @@ class TransformerDecoder(nn.Module):
     def __init__(
         self,
         embedding: TargetEmbedding,
+        embedding_scale: float,
         input_dropout: Dropout,
         blocks: list[TransformerDecoderBlock],
         final_norm: nn.Module,
@@ -188,7 +191,7 @@ class TransformerDecoder(nn.Module):
         The matrices of the auxiliary heads start as copies of the output's, as in the reference.
         """
         super().__init__()
-        self.embedding, self.input_dropout = embedding, input_dropout
+        self.embedding, self.embedding_scale, self.input_dropout = embedding, embedding_scale, input_dropout
         self.layers = nn.ModuleList(blocks)
         self.final_norm, self.output = final_norm, output
         self.auxiliary = nn.ModuleDict({str(layer): head for layer, head in auxiliary.items()})
@@ -248,9 +251,7 @@ class TransformerDecoder(nn.Module):
     def _embed(self, ids: Tensor, first: int) -> Tensor:
         """[..., U] at the positions from `first` -> [..., U, D]."""
         dim = self.embedding.embedding_dim
-        x: Tensor = self.embedding(ids)
-        if self.output is None:
-            x = x * math.sqrt(dim)
+        x = self.embedding(ids) * self.embedding_scale
         x = x + absolute_sinusoids(first, ids.shape[-1], dim, ids.device).to(x.dtype)
         y: Tensor = self.input_dropout(x)
         return y

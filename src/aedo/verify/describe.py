@@ -220,20 +220,17 @@ def _decoder(said: Description) -> dict[str, Any] | None:
 
 
 def _transformer_decoder(said: Description) -> dict[str, Any]:
-    dim, shared = said.get("trafo_decoder.dim", int), said.get("trafo_decoder.share_embedding", bool, False)
-    scale = said.get("trafo_decoder.input_embedding_scale", float, 1.0)
-    if not math.isclose(scale, math.sqrt(dim) if shared else 1.0, rel_tol=1e-6):
-        raise said.refuse(f"trafo_decoder.input_embedding_scale is {scale}: aedo scales a shared embedding only")
     if said.get("trafo_decoder.pos_enc", str, "sinusoidal") != "sinusoidal":
         raise said.refuse(f"trafo_decoder.pos_enc is {said.config['trafo_decoder']['pos_enc']!r}")
     return {
         "kind": "transformer",
         "layers": said.get("trafo_decoder.num_layers", int),
-        "dim": dim,
+        "dim": said.get("trafo_decoder.dim", int),
         "heads": said.get("trafo_decoder.num_heads", int),
         "feed_forward": {
             "dim": said.get("trafo_decoder.ff_dim", int),
             "activation": _activation(said, "trafo_decoder.ff_activation"),
         },
-        "shared_embedding": shared,
+        "shared_embedding": said.get("trafo_decoder.share_embedding", bool, False),
+        "embedding_scale": said.get("trafo_decoder.input_embedding_scale", float, 1.0),
     }

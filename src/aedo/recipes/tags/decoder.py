@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from aedo.experiment import Experiment
 from aedo.model.transformer_decoder import TransformerDecoderConfig
 from aedo.nn.dropout import DropoutConfig
@@ -68,8 +70,9 @@ def shared_embedding(e: Experiment) -> Experiment:
     Their sum with the positions gets the decoder's dropout.  Reported: 5.45 vs 5.60 (trafodec6, with wd1e_2).  Source:
     Press & Wolf 2017; the later default of the reference.
     """
-    rate = _transformer(e).dropout.rate
-    return e.with_("decoder.shared_embedding", True).with_("decoder.input_dropout", rate)
+    decoder = _transformer(e)
+    e = e.with_("decoder.shared_embedding", True).with_("decoder.embedding_scale", math.sqrt(decoder.dim))
+    return e.with_("decoder.input_dropout", decoder.dropout.rate)
 
 
 @tag("auxdec{layers:layers}", layers=Range(1, 100), after=["trafodec"])
