@@ -163,13 +163,7 @@ class RunFolder:
         return self.path / "recog"
 
     def experiment(self) -> Experiment:
-        content = self._read("experiment.json")
-        try:
-            return Experiment.model_validate(content["experiment"])
-        except (KeyError, ValidationError) as error:
-            raise UserError(
-                f"{self.path / 'experiment.json'}: not an experiment of this version of aedo ({error})"
-            ) from None
+        return read_experiment(self.path / "experiment.json")[1]
 
     def tokenizer(self) -> Tokenizer:
         from aedo.data.text import load_tokenizer
@@ -227,6 +221,15 @@ class RunFolder:
         return _read_json(self.path / name)
 
 
+def read_experiment(path: Path) -> tuple[str, Experiment]:
+    """Name and tree of an experiment.json; UserError where it is none."""
+    content = _read_json(path)
+    try:
+        return str(content["name"]), Experiment.model_validate(content["experiment"])
+    except (KeyError, TypeError, ValidationError) as error:
+        raise UserError(f"{path}: not an experiment of this version of aedo ({error})") from None
+
+
 def load_weights(path: Path, expected: dict[str, torch.Tensor] | None) -> dict[str, torch.Tensor]:
     """The tensors of a safetensors file.  UserError where names and shapes are not as `expected` (None: any)."""
     from safetensors import SafetensorError
@@ -238,8 +241,13 @@ def load_weights(path: Path, expected: dict[str, torch.Tensor] | None) -> dict[s
         raise UserError(f"{path}: missing; the checkpoint is incomplete") from None
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: not a readable safetensors file ({error}); choose another checkpoint") from None
-    if expected is None:
-        return tensors
+    if expected is not None:
+        check_weights(path, tensors, expected)
+    return tensors
+
+
+def check_weights(path: Path, tensors: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    """UserError where names and shapes of the weights that were read from `path` are not as `expected`."""
     problems = [f"missing {name}" for name in expected if name not in tensors]
     problems += [f"unknown {name}" for name in tensors if name not in expected]
     problems += [
@@ -250,7 +258,6 @@ def load_weights(path: Path, expected: dict[str, torch.Tensor] | None) -> dict[s
     if problems:
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise UserError(f"{path}: not weights of this experiment: {'; '.join(problems[:5])}{more}")
-    return tensors
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:

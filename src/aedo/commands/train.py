@@ -13,10 +13,16 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def train(
         name: str = typer.Argument(
-            help="The experiment, for example base-24gb-v6-lrlin1e_5_450k (see `aedo recipes`)."
+            help="The experiment, for example base-24gb-v6-lrlin1e_5_450k (see `aedo recipes`), or an experiment.json."
         ),
         data: Path = typer.Option(help="Prepared data (the folder `aedo prepare` wrote)."),
         out: Path = typer.Option(help="Where run folders go; this one is OUT/NAME-HASH."),
+        start_from: str | None = typer.Option(
+            None,
+            "--from",
+            help="RUN or RUN@LABEL: begin with the weights (of the last or that checkpoint) and the tokenizer of "
+            "another run, trained or imported. Optimizer and steps start anew.",
+        ),
         seed: int | None = typer.Option(None, help="Instead of the experiment's own seed; a run of its own."),
         workers: int | None = typer.Option(None, min=0, help="Loader processes; changes no result."),
         threads: int | None = typer.Option(None, min=1, help="CPU threads of torch (default: its own choice)."),
@@ -33,17 +39,23 @@ def register(app: typer.Typer) -> None:
         import torch
 
         from aedo.recipes.names import resolve
+        from aedo.run import read_experiment
+        from aedo.train.origin import Origin
         from aedo.train.signals import EXIT_REQUEUE
         from aedo.train.start import train as start
         from aedo.train.trainer import Settings
 
-        experiment = resolve(name)
+        if name.endswith(".json"):
+            name, experiment = read_experiment(Path(name))
+        else:
+            experiment = resolve(name)
+        origin = None if start_from is None else Origin.parse(start_from)
         if seed is not None:
             experiment = experiment.with_("train.seed", seed)
         if threads is not None:
             torch.set_num_threads(threads)
         run, finished = start(
-            name, experiment, data, out, choose_device(device), Settings(log_every, save_minutes), workers
+            name, experiment, data, out, choose_device(device), Settings(log_every, save_minutes), workers, origin
         )
         if not finished:
             typer.echo(f"stopped on request and saved; run the same command again to go on ({run.path})")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 
 from aedo.errors import UserError
 from aedo.experiment import Experiment
-from aedo.files import explained, new_folder, sync_file, sync_folder
+from aedo.files import explained, new_folder, sha256, sync_file, sync_folder
 from aedo.interop.checkpoint_file import ForeignCheckpoint
 from aedo.interop.infer import Unseen, experiment_of
 from aedo.interop.returnn import convert_state, export_state
@@ -101,7 +100,7 @@ def _info(
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "imported": {
             "file": str(source.path.absolute()),
-            "sha256": _sha256(source.path),
+            "sha256": sha256(source.path),
             "vocabulary": None if vocabulary is None else str(vocabulary.absolute()),
             "epoch": source.epoch,
             "step": source.step,
@@ -109,11 +108,3 @@ def _info(
         **record,
         "starts": [],
     }
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

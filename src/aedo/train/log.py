@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from aedo.files import explained, write_text
@@ -16,6 +18,8 @@ class RunLog:
     """Appends to the records of a run; lines from beyond `position` (of a killed training) are taken back first."""
 
     def __init__(self, run: RunFolder, position: Position) -> None:
+        # Without this entry TensorBoard imports all of TensorFlow where it is installed, to write plain local files.
+        sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
         from torch.utils.tensorboard import SummaryWriter
 
         self.run = run

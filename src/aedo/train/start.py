@@ -23,6 +23,7 @@ from aedo.train.display import Display
 from aedo.train.evaluate import fixed_utterances
 from aedo.train.keep import fixed_epochs
 from aedo.train.machine import start_record
+from aedo.train.origin import Origin
 from aedo.train.signals import StopRequest
 from aedo.train.step import parameter_count
 from aedo.train.trainer import Settings, Sources, Trainer
@@ -57,45 +58,53 @@ def train(
     device: torch.device,
     settings: Settings,
     workers: int | None = None,
+    origin: Origin | None = None,
 ) -> tuple[RunFolder, bool]:
-    """Train the experiment, from scratch or from where its run folder stands.
+    """Train the experiment, from scratch, from an `origin`'s weights, or from where its run folder stands.
 
     Returns the run folder, and whether the training is finished (else it was stopped on request, after saving).
-    `workers` overrides the experiment's number of loader workers, which changes no result.  UserError where the
-    training cannot go on.
+    `workers` overrides the experiment's number of loader workers, which changes no result.  An origin brings its
+    tokenizer along; optimizer and counts of steps start anew.  UserError where the training cannot go on.
     """
     opened = Data.open(data)
+    experiment = experiment if origin is None else origin.adopt(experiment)
     run = RunFolder(RunFolder.place(out, name, experiment))
     display = Display()
     with StopRequest() as stopped, run.lock():
         try:
             with explained(run.path, "set up the run folder"):
                 remove_leftovers(run.path)
-                tokenizer = run.tokenizer() if run.complete else _new_tokenizer(run, experiment, opened)
+                tokenizer = run.tokenizer() if run.complete else _new_tokenizer(run, experiment, opened, origin)
                 vocabulary = tokenizer.size
                 torch.manual_seed(experiment.train.seed)
                 model = experiment.build_model(vocabulary)
+                said = [] if origin is None else [*origin.load_into(model), *origin.departures(experiment)]
                 record = start_record(device)
                 if run.complete:
-                    _check_same(run, experiment, opened, tokenizer)
+                    _check_same(run, experiment, opened, tokenizer, origin)
                     info = run.info
                     run.write_info({**info, "data": str(opened.folder), "starts": [*info["starts"], record]})
                 else:
-                    run.create(name, experiment, _info(opened, tokenizer, model, experiment, record))
+                    begun = {} if origin is None else {"from": origin.record()}
+                    run.create(name, experiment, {**_info(opened, tokenizer, model, experiment, record), **begun})
                 remove_leftovers(run.checkpoint_folder)
                 tidy(run, experiment.train.epochs, experiment.train.keep)  # the last run may have been killed at it
             _check_space(run, model, experiment, display)
             sources = _sources(experiment, opened, tokenizer, model, workers)
-            display.say(f"{run.path}")
+            for line in (*said, f"{run.path}"):
+                display.say(line)
             trainer = Trainer(run, experiment, model, sources, device, settings, display)
             return run, trainer.train(stopped)
         finally:
             display.close()
 
 
-def _new_tokenizer(run: RunFolder, experiment: Experiment, data: Data) -> Tokenizer:
+def _new_tokenizer(run: RunFolder, experiment: Experiment, data: Data, origin: Origin | None) -> Tokenizer:
     if run.tokenizer_folder.exists():  # of a start that was cut off
         shutil.rmtree(run.tokenizer_folder)
+    if origin is not None:
+        origin.copy_tokenizer(run.tokenizer_folder)
+        return run.tokenizer()
     with new_folder(run.tokenizer_folder) as folder:
         train_tokenizer(experiment.tokenizer, data.train.texts(), folder)
     return run.tokenizer()
@@ -117,9 +126,15 @@ def _info(
     }
 
 
-def _check_same(run: RunFolder, experiment: Experiment, data: Data, tokenizer: Tokenizer) -> None:
+def _check_same(
+    run: RunFolder, experiment: Experiment, data: Data, tokenizer: Tokenizer, origin: Origin | None
+) -> None:
     """UserError where the folder holds the training of something else."""
     info, mend = run.info, "give another --out to start anew"
+    begun, given = info.get("from"), None if origin is None else origin.record()
+    if (begun or {}).get("sha256") != (given or {}).get("sha256"):
+        what = "from scratch" if begun is None else f"from {begun['run']}@{begun['checkpoint']}"
+        raise UserError(f"{run.path}: this training began {what}, not from what --from says now; {mend}")
     if run.experiment() != experiment:
         raise UserError(f"{run.path / 'experiment.json'}: another experiment was trained here; {mend}")
     if info["tokenizer_digest"] != tokenizer.digest:
