@@ -5,13 +5,17 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 SOURCES := src tests benchmarks
 
-.PHONY: demo test test-all check format bench clean
+.PHONY: demo test test-tf check format bench clean
 
 demo: $(STAMP)  ## make a speech recogniser from nothing, measure it, write the report page
 	$(BIN)/aedo demo --out demo
 
 test: $(STAMP)  ## every test
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-tf: $(STAMP)  ## the tests that read TensorFlow checkpoints; downloads TensorFlow
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[tf]'
+	$(BIN)/python -m pytest tests/interop
 
 check: $(STAMP)  ## format, lint, strict types, import of every module
 	$(BIN)/ruff format --check $(SOURCES)
@@ -29,7 +33,7 @@ bench: $(STAMP)  ## every benchmark: ratios against a named peer, measured in th
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[synth,report,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[synth,report,returnn,dev]'
 	touch $@
 
 clean:

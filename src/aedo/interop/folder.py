@@ -78,7 +78,7 @@ def assumptions(experiment: Experiment) -> list[str]:
     if experiment.decoder is not None and experiment.decoder.kind == "lstm":
         fields += ["decoder.zoned_output", "decoder.zone_cell", "decoder.zone_hidden"]
     elif experiment.decoder is not None:
-        fields += ["decoder.heads", "decoder.rotary"]
+        fields += ["decoder.heads", "decoder.rotary", "decoder.embedding_scale"]
     return [f"{field} = {json.dumps(_value(experiment, field))}" for field in fields]
 
 

@@ -206,7 +206,6 @@ def _transformer(shapes: Shapes) -> tuple[dict[str, Any], int]:
     ff, _ = shapes.of(f"{first}.ff.linear_out.weight", 2)
     gated = shapes.of(f"{first}.ff.linear_ff.weight", 2)[1] == 2 * ff
     rms = not shapes.has(f"{first}.self_att_layer_norm.bias")
-    auxiliary = shapes.numbers(r"dec_aux_logits_(\d{1,4})\.weight$")
     logits = shapes.state.get("decoder.logits.weight")
     embedding = shapes.state["decoder.input_embedding.weight"]
     shared = logits is not None and logits.shape == embedding.shape and torch.equal(logits, embedding)
@@ -225,7 +224,6 @@ def _transformer(shapes: Shapes) -> tuple[dict[str, Any], int]:
         "shared_embedding": shared,
         "embedding_scale": math.sqrt(dim) if shared else 1.0,  # the reference's defaults
         "auxiliary": shapes.numbers(r"dec_aux_logits_(\d{1,4})\.weight"),
-        "auxiliary": auxiliary,
     }, vocabulary
 
 
