@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from aedo.nn.dropout import Dropout
-from aedo.nn.positions import ClippedPositions, ClippedPositionsConfig, relative_shift, relative_sinusoids
+from aedo.nn.positions import (
+    ClippedPositions,
+    ClippedPositionsConfig,
+    absolute_sinusoids,
+    relative_shift,
+    relative_sinusoids,
+    rotated,
+)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 7])
@@ -52,3 +61,29 @@ def test_sinusoids_have_sine_first_and_are_antisymmetric() -> None:
     torch.testing.assert_close(table[3], torch.tensor([0.0, 0, 0, 1, 1, 1]))
     torch.testing.assert_close(table[2, :3], -table[4, :3])
     torch.testing.assert_close(table[2, 3:], table[4, 3:])
+
+
+def test_absolute_sinusoids_span_wavelengths_from_two_pi_to_twenty_thousand_pi() -> None:
+    table = absolute_sinusoids(3, 2, 8, torch.device("cpu"))
+    for row, position in enumerate((3, 4)):
+        angles = [position / 10_000 ** (i / 3) for i in range(4)]
+        expected = [math.sin(angle) for angle in angles] + [math.cos(angle) for angle in angles]
+        torch.testing.assert_close(table[row], torch.tensor(expected))
+
+
+def test_rotated_products_depend_on_the_distance_alone() -> None:
+    query, key = torch.randn(2, 1, 6, dtype=torch.float64)
+    products = [rotated(query, 5 + shift) @ rotated(key, 2 + shift).T for shift in (0, 1, 40)]
+    torch.testing.assert_close(products[0], products[1])
+    torch.testing.assert_close(products[0], products[2])
+    assert (products[0] - query @ key.T).abs() > 1e-3
+    torch.testing.assert_close(rotated(query, 0), query)
+
+
+def test_rotation_turns_neighbouring_pairs_and_keeps_their_length() -> None:
+    x = torch.tensor([[1.0, 0.0, 0.0, 2.0]])
+    turned = rotated(x, 3)[0]
+    slow = 3 / 10_000 ** (2 / 4)
+    torch.testing.assert_close(
+        turned, torch.tensor([math.cos(3), math.sin(3), -2 * math.sin(slow), 2 * math.cos(slow)])
+    )
