@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,18 +64,22 @@ def _check_archive(path: Path) -> int:
         size = path.stat().st_size
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
+            grows = sum(entry.file_size for entry in entries) > size
+            damaged = None if grows or len(entries) > MOST_ENTRIES else archive.testzip()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise UserError(f"{path}: a folder; give the .pt file itself") from None
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, NotImplementedError, RuntimeError) as error:
         raise UserError(
             f"{path}: not a PyTorch checkpoint, or a truncated one ({error}); copy it anew and compare the sizes"
         ) from None
     if len(entries) > MOST_ENTRIES:
         raise UserError(f"{path}: {len(entries)} entries inside: not a checkpoint of a model")
-    if sum(entry.file_size for entry in entries) > size:
+    if grows:
         raise UserError(f"{path}: its contents are larger than the file itself; torch.save never compresses: refused")
+    if damaged is not None:
+        raise UserError(f"{path}: damaged: {shown(damaged)} does not match its checksum; copy the file anew")
     return size
 
 

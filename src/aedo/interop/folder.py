@@ -62,7 +62,8 @@ def export_run(run: RunFolder, label: str, out: Path) -> dict[str, Any]:
     temporary = out.with_name(f".{out.name}.tmp")
     with explained(out, "write the checkpoint"):
         try:
-            torch.save(content, temporary)
+            with open(temporary, "wb") as file:
+                torch.save(content, file)
             sync_file(temporary)
             temporary.replace(out)
             sync_folder(out.absolute().parent)

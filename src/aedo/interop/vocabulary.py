@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ LARGEST_FILE = 64 << 20
 """Bytes; the usual vocabulary of 10,000 pieces has 200 thousand."""
 LARGEST_ID = 10_000_000
 END_NAMES = ("</s>", "<s>", "[END]", "[START]", "<eos>", "<EOS>", "<sos/eos>")
+_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 PICKLES = (b"\x80", b"(dp", b"(lp")
 
 
@@ -110,13 +112,15 @@ def _text(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    if content.startswith(PICKLES):
-        raise UserError(f"{path}: a pickle, which could run any code; save the vocabulary as text, one name a line")
+    if content.startswith(PICKLES) or path.suffix in (".pkl", ".pickle") or _BINARY.search(content[:1000]):
+        raise UserError(
+            f"{path}: no text but perhaps a pickle, which could run any code; save the vocabulary as text, one name "
+            "a line (a SentencePiece model needs the ending .model)"
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        hint = "; a SentencePiece model needs the ending .model" if path.suffix not in (".vocab", ".txt") else ""
-        raise UserError(f"{path}: not UTF-8 text{hint}") from None
+        raise UserError(f"{path}: not UTF-8 text") from None
 
 
 def _literal(path: Path, text: str) -> Any:
