@@ -54,3 +54,12 @@ def test_an_utterance_alone_gives_what_it_gives_in_a_batch() -> None:
         features = model.features(inputs.audio[row : row + 1, :length], torch.tensor([length]))
         alone = model.encode(features).states[0]
         torch.testing.assert_close(batch.states[row, : alone.shape[0]], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_a_tensorflow_checkpoint_gives_the_outputs_of_its_own_graph() -> None:
+    pytest.importorskip("tensorflow", reason="reading TensorFlow checkpoints needs tensorflow")
+    verification, checks = verified("tf-import")
+    assert [str(check) for check in checks if not check.ok] == []
+    assert verification.left_over() == ["total_loss"]  # without its regularisation it is the CTC loss
+    stations = {check.station for check in checks}
+    assert {"L:encoder", "L:ctc", "L:output/s", "L:output/att", "L:output/output_prob", "loss_sum:ctc"} <= stations

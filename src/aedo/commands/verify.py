@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
                 "what the original computed (outputs.npz or tf_outputs.npz, beam.json)."
             ),
         ],
-        every: Annotated[bool, typer.Option("--every", help="A line for every gradient, too.")] = False,
+        every: Annotated[bool, typer.Option("--every", help="A line for every gradient and length, too.")] = False,
     ) -> None:
         """Import weights, run the inputs, compare every station on the way; status 1 where one differs."""
         from aedo.verify.table import print_table

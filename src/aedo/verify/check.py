@@ -32,10 +32,13 @@ class Check:
         return self.difference <= self.bound  # false for NaN
 
 
-def relative(ours: Tensor, expected: Tensor, *, scale: float = 0.0) -> tuple[float, str]:
+def relative(
+    ours: Tensor, expected: Tensor, *, scale: float = 0.0, allowance: Tensor | None = None
+) -> tuple[float, str]:
     """Largest difference over the largest magnitude of `expected` (or `scale`, if larger), and a note on what is wrong.
 
-    Axes of length one are ignored.  Infinity where the shapes differ or only one side is finite somewhere.
+    `allowance`, of the same shape, is taken off every difference first.  Axes of length one are ignored.
+    Infinity where the shapes differ or only one side is finite somewhere.
     """
     ours, expected = ours.detach().double().squeeze(), expected.detach().double().squeeze()
     if ours.shape != expected.shape:
@@ -47,5 +50,7 @@ def relative(ours: Tensor, expected: Tensor, *, scale: float = 0.0) -> tuple[flo
     if bool((~finite & ~same).any()):
         return math.inf, "not finite on one side"
     differences = torch.where(same, 0.0, (ours - expected).abs())
+    if allowance is not None:
+        differences = (differences - allowance.double().squeeze()).clamp_min(0.0)
     largest = max(float(torch.where(finite, expected.abs(), 0.0).max()), scale)
     return float(differences.max()) / (largest or 1.0), ""

@@ -1,4 +1,4 @@
-"""A folder's config.json as our tree: dimensions, and everything a checkpoint's shapes do not show."""
+"""A folder's config.json: what the shapes of its checkpoint do not show, and a check of the rest."""
 
 from __future__ import annotations
 
@@ -12,53 +12,42 @@ from torch import Tensor
 
 from aedo.errors import UserError
 from aedo.experiment import Experiment
+from aedo.interop import infer
 
-KNOWN = frozenset(
-    [
-        "behavior_version",
-        "decoder",
-        "num_enc_layers",
-        "enc_dim",
-        "enc_ff_dim",
-        "enc_att_num_heads",
-        "conv_kernel_size",
-        "conv_frontend",
-        "ff_activation",
-        "conv_norm",
-        "self_att",
-        "vocab",
-        "eos_idx",
-        "bos_idx",
-        "blank_idx",
-        "aux_loss_layers",
-        "aux_loss_scales",
-        "aed_loss_scale",
-        "label_smoothing",
-        "log_mel",
-        "lstm_decoder",
-        "trafo_decoder",
-    ]
-)
+KNOWN = {
+    *("behavior_version", "num_enc_layers", "enc_dim", "enc_ff_dim", "enc_att_num_heads", "conv_kernel_size"),
+    *("conv_frontend", "ff_activation", "conv_norm", "self_att", "vocab", "eos_idx", "bos_idx", "blank_idx"),
+    *("aux_loss_layers", "aux_loss_scales", "aed_loss_scale", "label_smoothing", "log_mel"),
+    *("decoder", "lstm_decoder", "trafo_decoder"),
+}
 """Fields that describe the model."""
-REMARKS = frozenset(
-    [
-        "variant",
-        "checkpoint",
-        "seed",
-        "eval_outputs",
-        "gradient_mode",
-        "params_without_grad",
-        "sample_lens",
-        "target_lens",
-        "targets_note",
-        "torch",
-        "returnn_commit",
-        "i6_experiments_commit",
-        "num_params",
-        "state_dict_shapes",
-    ]
-)
+REMARKS = {
+    *("variant", "checkpoint", "seed", "eval_outputs", "gradient_mode", "params_without_grad", "sample_lens"),
+    *("target_lens", "targets_note", "torch", "returnn_commit", "i6_experiments_commit", "num_params"),
+    "state_dict_shapes",
+}
 """Fields that say where the numbers come from."""
+
+ACTIVATIONS = {"swish": "swish", "silu": "swish", "relu(x)**2": "relu2", "relu_square": "relu2", "relu": "relu"}
+CLIPPED = {"with_bias": False, "with_linear_pos": False, "with_pos_bias": False, "learnable_pos_emb": True}
+TRANSFORMER_XL = {"with_bias": True, "with_linear_pos": True, "with_pos_bias": True, "learnable_pos_emb": False}
+
+# What both sides say: a field of config.json, and ours.
+STATED = {
+    "vocab": "tokenizer.size",
+    "num_enc_layers": "encoder.layers",
+    "enc_dim": "encoder.dim",
+    "enc_ff_dim": "encoder.feed_forward.dim",
+    "enc_att_num_heads": "encoder.attention.heads",
+    "conv_kernel_size": "encoder.convolution.kernel",
+    "lstm_decoder.embed_dim": "decoder.embedding_dim",
+    "lstm_decoder.key_dim": "decoder.attention_dim",
+    "lstm_decoder.lstm_dim": "decoder.lstm_dim",
+    "lstm_decoder.readout_dim": "decoder.readout_dim",
+    "trafo_decoder.num_layers": "decoder.layers",
+    "trafo_decoder.dim": "decoder.dim",
+    "trafo_decoder.ff_dim": "decoder.feed_forward.dim",
+}
 
 
 class Description:
@@ -87,51 +76,67 @@ class Description:
             raise self.refuse(f"{path} {found}, expected {names.get(kind, kind.__name__)}")
         return value
 
+    def activation(self, path: str) -> str:
+        given: str = self.get(path, str)
+        if given not in ACTIVATIONS:
+            raise self.refuse(f"{path} is {given!r}, known are {', '.join(ACTIVATIONS)}")
+        return ACTIVATIONS[given]
+
 
 def experiment_of(config: Mapping[str, Any], state: Mapping[str, Tensor], where: str) -> Experiment:
-    """Our tree for a description.  UserError names what aedo has no model for."""
+    """Our tree for a description and its checkpoint.  UserError names what aedo has no model for."""
     said = Description(config, where)
-    padding = "consistent" if said.get("behavior_version", int) >= 24 else "batch"
-    vocabulary, layers = said.get("vocab", int), said.get("num_enc_layers", int)
-    if said.get("eos_idx", int, 0) != 0 or said.get("blank_idx", int, vocabulary) != vocabulary:
+    for path in ("num_enc_layers", "enc_dim", "enc_ff_dim", "enc_att_num_heads", "conv_kernel_size", "vocab"):
+        said.get(path, int)
+    _check_attention(said)
+    if said.get("eos_idx", int, 0) != 0 or said.get("blank_idx", int, config["vocab"]) != config["vocab"]:
         raise said.refuse("EOS must be label 0 and the blank the last one")
-    decoder = _decoder(said)
-    heads = {layer: scale for layer, scale in zip(*_heads(said)) if layer <= layers}
-    if decoder is None:
-        if layers in heads:
-            raise said.refuse(f"a CTC model cannot have two heads on its top layer {layers}")
-        heads[layers] = 1.0
-    tree = {
-        "tokenizer": {"size": vocabulary},
-        "features": _features(said),
-        "frontend": {**_frontend(said), "padding": padding},
-        "encoder": {
-            "layers": layers,
-            "dim": said.get("enc_dim", int),
-            "feed_forward": {"dim": said.get("enc_ff_dim", int), "activation": _activation(said, "ff_activation")},
-            "attention": {"heads": said.get("enc_att_num_heads", int), "position": _position(said, state)},
-            "convolution": {"kernel": said.get("conv_kernel_size", int), "padding": padding, "norm": _norm(said)},
-        },
-        "ctc": {"layers": list(heads), "scales": list(heads.values())},
-        "decoder": decoder,
-        "loss": {
-            "label_smoothing": said.get("label_smoothing", float, 0.1),
-            "decoder_scale": said.get("aed_loss_scale", float, 1.0),
-        },
-    }
+    unseen = infer.Unseen(
+        said.get("behavior_version", int),
+        said.activation("ff_activation"),
+        said.get("lstm_decoder.use_zoneout_output", bool, False),
+    )
+    fields = {**_features(said), **_frontend(said), **_norm(said), **_decoder(said)}
+    fields["loss.label_smoothing"] = said.get("label_smoothing", float, 0.1)
+    fields["loss.decoder_scale"] = said.get("aed_loss_scale", float, 1.0)
     try:
-        return Experiment.model_validate(tree)
+        experiment = infer.experiment_of(state, unseen, where)
+        for path, value in (*fields.items(), ("ctc.scales", _scales(said, experiment))):
+            experiment = experiment.with_(path, value)
+    except UserError as error:
+        raise said.refuse(str(error).removeprefix(f"{where}: ")) from None
+    except KeyError as error:
+        raise said.refuse(str(error.args[0])) from None
     except ValidationError as error:
         first = error.errors()[0]
-        raise said.refuse(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise said.refuse(f"{path}: {first['msg']}") from None
+    _compare(said, experiment)
+    return experiment
 
 
-def _heads(said: Description) -> tuple[list[int], list[float]]:
+def _compare(said: Description, experiment: Experiment) -> None:
+    """UserError where the description states other dimensions than the checkpoint has."""
+    for theirs, ours in STATED.items():
+        value: Any = experiment
+        for name in ours.split("."):
+            value = getattr(value, name, None)
+        stated = said.get(theirs, int, value)
+        if value is not None and stated != value:
+            raise said.refuse(f"{theirs} is {stated}, but the checkpoint's is {value}")
+
+
+def _scales(said: Description, experiment: Experiment) -> tuple[float, ...]:
+    """Weights of the checkpoint's CTC heads; the head of a model without decoder has weight 1."""
     layers = said.get("aux_loss_layers", list, [])
-    scales = said.get("aux_loss_scales", list, [1.0] * len(layers))
-    if len(layers) != len(scales):
-        raise said.refuse(f"{len(layers)} aux_loss_layers, {len(scales)} aux_loss_scales")
-    return layers, scales
+    scales = dict(zip(layers, said.get("aux_loss_scales", list, [1.0] * len(layers))))
+    return tuple(scales.get(layer, 1.0) for layer in experiment.ctc.layers)
+
+
+def _check_attention(said: Description) -> None:
+    flags = {name: said.get(f"self_att.{name}", bool) for name in (*CLIPPED, "separate_pos_emb_per_head")}
+    shared = flags.pop("separate_pos_emb_per_head")
+    if (flags, shared) not in ((CLIPPED, False), (TRANSFORMER_XL, True)):
+        raise said.refuse(f"self_att: no attention for {', '.join(f'{k} {v}' for k, v in flags.items())}")
 
 
 def _features(said: Description) -> dict[str, Any]:
@@ -142,95 +147,60 @@ def _features(said: Description) -> dict[str, Any]:
     except (TypeError, ValueError):
         raise said.refuse(f"log_mel.log_base is {base!r}, expected a number or exp(number)") from None
     window, hop = said.get("log_mel.window_len", float, 0.025), said.get("log_mel.step_len", float, 0.01)
+    if rate != 16000:
+        raise said.refuse(f"log_mel.sampling_rate is {rate}, expected 16000")
     return {
-        "dim": said.get("log_mel.dim", int, 80),
-        "sample_rate": rate,
-        "window": round(window * rate),
-        "hop": round(hop * rate),
-        "fft": said.get("log_mel.n_fft", int, 1 << (round(window * rate) - 1).bit_length()),
-        "max_hz": rate / 2,
-        "floor": said.get("log_mel.eps", float, 1e-10),
-        "log_base": base,
+        "features.dim": said.get("log_mel.dim", int, 80),
+        "features.window": round(window * rate),
+        "features.hop": round(hop * rate),
+        "features.fft": said.get("log_mel.n_fft", int, 1 << (round(window * rate) - 1).bit_length()),
+        "features.floor": said.get("log_mel.eps", float, 1e-10),
+        "features.log_base": base,
     }
 
 
 def _frontend(said: Description) -> dict[str, Any]:
     if not said.get("conv_frontend", dict, {}):
         return {}
-    channels, strides = said.get("conv_frontend.out_channels", list), said.get("conv_frontend.strides", list)
-    kernel, pool = said.get("conv_frontend.filter", list), said.get("conv_frontend.pool_after_first", list, [1, 1])
-    if kernel[0] != kernel[-1] or any(stride[1] != 1 for stride in strides) or pool[0] != 1:
-        raise said.refuse("conv_frontend: filters must be square, bands may be pooled only, time may be strided only")
-    if said.get("conv_frontend.activation", str, "relu") != "relu":
-        raise said.refuse(f"conv_frontend.activation is {said.config['conv_frontend']['activation']!r}")
-    times = [stride[0] for stride in strides]
-    return {"channels": channels, "time_strides": times, "kernel": kernel[0], "band_pool": pool[1]}
-
-
-def _activation(said: Description, path: str) -> str:
-    given = said.get(path, str)
-    known = {"swish": "swish", "silu": "swish", "relu(x)**2": "relu2", "relu_square": "relu2", "relu": "relu"}
-    if given not in known:
-        raise said.refuse(f"{path} is {given!r}, known are {', '.join(known)}")
-    return known[given]
+    strides, pool = said.get("conv_frontend.strides", list), said.get("conv_frontend.pool_after_first", list, [1, 1])
+    try:
+        simple = all(across == 1 for _, across in strides) and pool[0] == 1
+        times, bands = [along for along, _ in strides], pool[1]
+    except (TypeError, ValueError, IndexError):
+        raise said.refuse("conv_frontend: strides and pool_after_first must be pairs of time and bands") from None
+    if not simple or said.get("conv_frontend.activation", str, "relu") != "relu":
+        raise said.refuse("conv_frontend: only time may be strided, only bands pooled, and the activation be relu")
+    return {"frontend.time_strides": times, "frontend.band_pool": bands}
 
 
 def _norm(said: Description) -> dict[str, Any]:
     given = said.get("conv_norm", str)
     numbers = {name: float(value) for name, value in re.findall(r"\b(eps|momentum)[ =]([\d.e-]*\d)", given)}
-    if "LayerNorm" in given:
-        return {"kind": "layer", "eps": numbers.get("eps", 1e-6)}
+    fields = {f"encoder.convolution.norm.{name}": value for name, value in numbers.items()}
     if "BatchNorm" in given:
-        return {"kind": "batch", "masked": "use_mask=True" in given, **numbers}
+        return {**fields, "encoder.convolution.norm.masked": "use_mask=True" in given}
+    if "LayerNorm" in given:
+        return fields
     raise said.refuse(f"conv_norm is {given!r}, known are BatchNorm and LayerNorm")
 
 
-def _position(said: Description, state: Mapping[str, Tensor]) -> dict[str, Any]:
-    flags = {
-        name: said.get(f"self_att.{name}", bool)
-        for name in ("with_bias", "with_linear_pos", "with_pos_bias", "learnable_pos_emb", "separate_pos_emb_per_head")
-    }
-    if list(flags.values()) == [False, False, False, True, False]:
-        table = state.get("encoder.layers.0.self_att.learned_pos_emb.pos_emb")
-        return {"kind": "clipped", **({} if table is None else {"clip": (len(table) - 1) // 2})}
-    if list(flags.values()) == [True, True, True, False, True]:
-        return {"kind": "transformer_xl"}
-    raise said.refuse(f"self_att: no attention for {', '.join(f'{k} {v}' for k, v in flags.items())}")
-
-
-def _decoder(said: Description) -> dict[str, Any] | None:
+def _decoder(said: Description) -> dict[str, Any]:
     if said.config.get("trafo_decoder"):
-        return _transformer_decoder(said)
-    if not said.config.get("lstm_decoder"):
-        if said.get("decoder", str, "none") != "none":
-            raise said.refuse(f"decoder is {said.config['decoder']!r} without its dimensions")
-        return None
-    if said.get("lstm_decoder.att_num_heads", int, 1) != 1:
-        raise said.refuse("lstm_decoder.att_num_heads must be 1")
-    return {
-        "kind": "lstm",
-        "embedding_dim": said.get("lstm_decoder.embed_dim", int),
-        "attention_dim": said.get("lstm_decoder.key_dim", int),
-        "lstm_dim": said.get("lstm_decoder.lstm_dim", int),
-        "readout_dim": said.get("lstm_decoder.readout_dim", int),
-        "zone_cell": said.get("lstm_decoder.zoneout_cell", float, 0.15),
-        "zone_hidden": said.get("lstm_decoder.zoneout_output", float, 0.05),
-        "zoned_output": said.get("lstm_decoder.use_zoneout_output", bool, False),
-    }
-
-
-def _transformer_decoder(said: Description) -> dict[str, Any]:
-    if said.get("trafo_decoder.pos_enc", str, "sinusoidal") != "sinusoidal":
-        raise said.refuse(f"trafo_decoder.pos_enc is {said.config['trafo_decoder']['pos_enc']!r}")
-    return {
-        "kind": "transformer",
-        "layers": said.get("trafo_decoder.num_layers", int),
-        "dim": said.get("trafo_decoder.dim", int),
-        "heads": said.get("trafo_decoder.num_heads", int),
-        "feed_forward": {
-            "dim": said.get("trafo_decoder.ff_dim", int),
-            "activation": _activation(said, "trafo_decoder.ff_activation"),
-        },
-        "shared_embedding": said.get("trafo_decoder.share_embedding", bool, False),
-        "embedding_scale": said.get("trafo_decoder.input_embedding_scale", float, 1.0),
-    }
+        if said.get("trafo_decoder.pos_enc", str, "sinusoidal") != "sinusoidal":
+            raise said.refuse(f"trafo_decoder.pos_enc is {said.config['trafo_decoder']['pos_enc']!r}")
+        return {
+            "decoder.heads": said.get("trafo_decoder.num_heads", int),
+            "decoder.embedding_scale": said.get("trafo_decoder.input_embedding_scale", float, 1.0),
+            "decoder.shared_embedding": said.get("trafo_decoder.share_embedding", bool, False),
+            "decoder.feed_forward.activation": said.activation("trafo_decoder.ff_activation"),
+        }
+    if said.config.get("lstm_decoder"):
+        if said.get("lstm_decoder.att_num_heads", int, 1) != 1:
+            raise said.refuse("lstm_decoder.att_num_heads must be 1")
+        return {
+            "decoder.zone_cell": said.get("lstm_decoder.zoneout_cell", float, 0.15),
+            "decoder.zone_hidden": said.get("lstm_decoder.zoneout_output", float, 0.05),
+        }
+    if said.get("decoder", str, "none") != "none":
+        raise said.refuse(f"decoder is {said.config['decoder']!r} without its dimensions")
+    return {}

@@ -49,6 +49,7 @@ class Stations:
 
     def __init__(self, model: AED, inputs: Inputs, passed: Pass, *, smoothing: float) -> None:
         self.features, self.frames = passed.features.lengths, passed.outputs.encoded.lengths
+        self.log_scale = model.features.log_scale
         decoder = passed.outputs.decoder
         self.packing: Packing | None = None if decoder is None else decoder.packing
         self.values: dict[str, Value] = {}
@@ -66,7 +67,17 @@ class Stations:
             expected = self._cut(expected, axis)
         except (IndexError, RuntimeError) as error:
             return float("inf"), f"the folder has {list(reference.shape)}: {error}"
+        if axis == "features" and expected.shape == ours.shape:
+            return relative(ours, expected, allowance=self._rounding(expected))
         return relative(ours, expected)
+
+    def _rounding(self, log_mel: Tensor) -> Tensor:
+        """What an FFT in float32 cannot know of a quiet band in a loud frame: [sum of T, F] -> the same.
+
+        Its errors are some eps times the loudest amplitude of the frame, whatever the band's own.
+        """
+        ratio = ((log_mel.amax(-1, keepdim=True) - log_mel) / (2 * self.log_scale)).exp()  # of amplitudes
+        return 2 * torch.finfo(torch.float32).eps * ratio * self.log_scale
 
     def _cut(self, expected: Tensor, axis: Axis) -> Tensor:
         if axis == "features":
@@ -135,6 +146,7 @@ class Stations:
         floor = smoothing / (output.logits.shape[-1] - 1)
         smoothed = (1.0 - smoothing - floor) * nll - floor * log_probs.sum(-1)
         by_utterance = output.packing.rows.argsort(stable=True)  # the reference packs utterance by utterance
+        self._add("decoder", "dec_targets_len", self._per_utterance(torch.ones_like(nll)).long(), "whole")
         self._add("losses", "ce_per_label", nll, "labels")
         self._add("losses", "ce_per_seq", self._per_utterance(nll), "whole")
         self._add("losses", "ce_smoothed_per_seq", self._per_utterance(smoothed), "whole")

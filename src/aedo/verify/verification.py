@@ -14,7 +14,7 @@ from aedo.model.aed import AED
 from aedo.verify import beams, tensorflow
 from aedo.verify.check import VALUE, Check
 from aedo.verify.folder import GoldenFolder
-from aedo.verify.load import load
+from aedo.verify.load import load, weight_checks
 from aedo.verify.stations import Stations, Value, run
 from aedo.verify.training import gradient_checks, statistics_checks, totals_of, without_randomness
 
@@ -35,6 +35,7 @@ class Verification:
     def checks(self) -> Iterator[Check]:
         """UserError where the folder holds nothing to compare."""
         experiment, model = load(self.folder)
+        yield from weight_checks(self.folder, model)
         count = 0
         for check in self._all(experiment, model):
             count += 1
@@ -62,8 +63,8 @@ class Verification:
         for name, loss in totals.values.items():
             stations.values[name] = Value("losses", loss, "whole")
         if self.folder.is_tf:
-            for name in reference:
-                foreign = tensorflow.value_of(name, model, stations, totals.values)
+            for name, array in reference.items():
+                foreign = tensorflow.value_of(name, array, model, stations, totals.values)
                 if foreign is not None:
                     stations.values[name] = foreign
         for station, value in stations.values.items():
