@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -37,13 +39,14 @@ def demo(
     _do("recog", run, "--sets", "dev,test", "--checkpoint", "average")
     _do("report", run)
     minutes = (time.monotonic() - began) / 60
+    aedo = _program()
     typer.echo(f"\nThat took {minutes:.1f} minutes.  Open {run / 'report.html'} in a browser; then try:")
     for command, what in (
-        (f"aedo transcribe {_some_audio(data)} --run {run}", "recognise any audio file"),
-        ("aedo prepare folder RECORDINGS -o data --resample --dev-fraction 0.1", "your own recordings"),
-        ("aedo train an4 --data data --out runs", "a recogniser for them"),
-        (f"aedo train {name}-nospecaug --data {data} --out {runs}", "does an option help?  then aedo report both"),
-        ("aedo recipes", "all options; aedo diff A B compares two names"),
+        (f"{aedo} transcribe {_some_audio(data)} --run {run}", "recognise any audio file"),
+        (f"{aedo} prepare folder RECORDINGS -o data --resample --dev-fraction 0.1", "your own recordings"),
+        (f"{aedo} train an4 --data data --out runs", "a recogniser for them"),
+        (f"{aedo} train {name}-nospecaug --data {data} --out {runs}", "does an option help?  then `report` both runs"),
+        (f"{aedo} recipes", "all options; `diff A B` compares two names"),
     ):
         typer.echo(f"  {command}\n      {what}")
 
@@ -57,6 +60,12 @@ def _do(*words: object) -> None:
     status = build()(arguments, standalone_mode=False)
     if status:
         raise typer.Exit(status)
+
+
+def _program() -> str:
+    """As the user calls it: in a virtual environment that is not active, with its path."""
+    program = Path(sys.argv[0])
+    return str(program) if program.name == "aedo" and shutil.which("aedo") is None else "aedo"
 
 
 def _some_audio(data: Path) -> str:
