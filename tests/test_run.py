@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,11 @@ def test_a_line_cut_off_by_a_crash_is_left_out(tmp_path: Path) -> None:
     assert read_jsonl(path) == []
     path.write_text('{"epoch": 1}\n{"epoch": 2}\n{"epo')
     assert read_jsonl(path) == [{"epoch": 1}, {"epoch": 2}]
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "a/b", "", ".hidden"])
+def test_a_name_that_leads_out_of_the_folder_is_refused(name: str, run: RunFolder) -> None:
+    path = run.path / "experiment.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "name": name}))
+    with pytest.raises(UserError, match="cannot be that of a folder"):
+        run.experiment()

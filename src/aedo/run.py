@@ -225,9 +225,12 @@ def read_experiment(path: Path) -> tuple[str, Experiment]:
     """Name and tree of an experiment.json; UserError where it is none."""
     content = _read_json(path)
     try:
-        return str(content["name"]), Experiment.model_validate(content["experiment"])
+        name, experiment = str(content["name"]), Experiment.model_validate(content["experiment"])
     except (KeyError, TypeError, ValidationError) as error:
         raise UserError(f"{path}: not an experiment of this version of aedo ({error})") from None
+    if name != Path(name).name or name.startswith("."):
+        raise UserError(f"{path}: the name {name!r} cannot be that of a folder")
+    return name, experiment
 
 
 def load_weights(path: Path, expected: dict[str, torch.Tensor] | None) -> dict[str, torch.Tensor]:

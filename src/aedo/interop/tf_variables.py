@@ -11,7 +11,10 @@ import re
 import sys
 from pathlib import Path
 
-SLOTS = r"(?:.+/(?:Adam|Adam_1|Momentum|RMSProp|RMSProp_1|Nadam|Nadam_1|m|v|beta1_power|beta2_power)|beta[12]_power)"
+SLOTS = (
+    r"(?:.+/)?(?:Adam|Adam_1|Momentum|RMSProp|RMSProp_1|Nadam|Nadam_1|m|v|beta1_power|beta2_power|learning_rate)"
+    r"|optimizer?/.*|.+/\w*accum_grad\w*"
+)
 """Variables of optimizers, which nobody needs here."""
 
 
