@@ -228,7 +228,7 @@ def read_experiment(path: Path) -> tuple[str, Experiment]:
         name, experiment = str(content["name"]), Experiment.model_validate(content["experiment"])
     except (KeyError, TypeError, ValidationError) as error:
         raise UserError(f"{path}: not an experiment of this version of aedo ({error})") from None
-    if name != Path(name).name or name.startswith("."):
+    if not name or name != Path(name).name or name.startswith("."):
         raise UserError(f"{path}: the name {name!r} cannot be that of a folder")
     return name, experiment
 
