@@ -22,10 +22,11 @@ def test_one_utterance_runs_and_prints_a_shape_after_each_station(capsys: pytest
     assert "(1, 148, 80)" in lines[0]
 
 
-def test_the_readme_names_only_verbs_that_exist() -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/from_returnn.md"])
+def test_a_page_names_only_verbs_that_exist(page: str) -> None:
     from aedo.cli import VERBS
 
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     named = set(re.findall(r"^aedo (\w+)", "\n".join(blocks), re.MULTILINE))
     assert named
     assert named <= set(VERBS)

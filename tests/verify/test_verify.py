@@ -150,6 +150,15 @@ def test_pickled_arrays_are_not_loaded(folder: Path) -> None:
         verify(folder)
 
 
+def test_dimensions_said_twice_must_agree(tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow", reason="reading TensorFlow checkpoints needs tensorflow")
+    shutil.copytree(FOLDER / "tf-import", tmp_path / "model")
+    dims = json.loads((tmp_path / "model" / "dims.json").read_text())
+    (tmp_path / "model" / "dims.json").write_text(json.dumps({**dims, "heads": 8}))
+    with pytest.raises(UserError, match="heads is 8, but the checkpoint's is 4"):
+        verify(tmp_path / "model")
+
+
 def test_folders_of_another_form_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "nothing", tmp_path):
         with pytest.raises(UserError, match="not a folder"):

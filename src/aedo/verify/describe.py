@@ -32,7 +32,6 @@ ACTIVATIONS = {"swish": "swish", "silu": "swish", "relu(x)**2": "relu2", "relu_s
 CLIPPED = {"with_bias": False, "with_linear_pos": False, "with_pos_bias": False, "learnable_pos_emb": True}
 TRANSFORMER_XL = {"with_bias": True, "with_linear_pos": True, "with_pos_bias": True, "learnable_pos_emb": False}
 
-# What both sides say: a field of config.json, and ours.
 STATED = {
     "vocab": "tokenizer.size",
     "num_enc_layers": "encoder.layers",
@@ -48,6 +47,20 @@ STATED = {
     "trafo_decoder.dim": "decoder.dim",
     "trafo_decoder.ff_dim": "decoder.feed_forward.dim",
 }
+"""What config.json and the checkpoint both say: its field, and ours."""
+
+DIMS = {
+    "vocab": "tokenizer.size",
+    "num_layers": "encoder.layers",
+    "enc_dim": "encoder.dim",
+    "enc_ff_dim": "encoder.feed_forward.dim",
+    "heads": "encoder.attention.heads",
+    "embed": "decoder.embedding_dim",
+    "key": "decoder.attention_dim",
+    "lstm": "decoder.lstm_dim",
+    "readout": "decoder.readout_dim",
+}
+"""The same of dims.json."""
 
 
 class Description:
@@ -55,7 +68,7 @@ class Description:
 
     def __init__(self, config: Mapping[str, Any], where: str) -> None:
         self.config, self.where = config, where
-        self.unknown = sorted(set(config) - KNOWN - REMARKS)
+        self.unknown = sorted(set(config) - KNOWN - REMARKS - set(DIMS))
 
     def refuse(self, problem: str) -> UserError:
         more = f"; it also has {', '.join(self.unknown)}, which aedo does not know" if self.unknown else ""
@@ -110,13 +123,13 @@ def experiment_of(config: Mapping[str, Any], state: Mapping[str, Tensor], where:
     except ValidationError as error:
         first = error.errors()[0]
         raise said.refuse(f"{path}: {first['msg']}") from None
-    _compare(said, experiment)
+    compare(said, experiment, STATED)
     return experiment
 
 
-def _compare(said: Description, experiment: Experiment) -> None:
+def compare(said: Description, experiment: Experiment, stated_as: Mapping[str, str]) -> None:
     """UserError where the description states other dimensions than the checkpoint has."""
-    for theirs, ours in STATED.items():
+    for theirs, ours in stated_as.items():
         value: Any = experiment
         for name in ours.split("."):
             value = getattr(value, name, None)

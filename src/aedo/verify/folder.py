@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,9 @@ class Inputs:
 class GoldenFolder:
     path: Path
     config: dict[str, Any]
-    """config.json; empty for a TensorFlow folder (dims.json says only what its checkpoint says too)."""
+    """config.json; empty where there is only dims.json."""
+    dims: dict[str, Any] = field(default_factory=dict)
+    """dims.json: dimensions that the checkpoint shows too."""
 
     @classmethod
     def open(cls, path: Path) -> GoldenFolder:
@@ -52,18 +54,13 @@ class GoldenFolder:
         if (path / "config.json").is_file():
             return cls(path, _json(path / "config.json"))
         if (path / "dims.json").is_file():
-            _json(path / "dims.json")
-            return cls(path, {})
+            return cls(path, {}, _json(path / "dims.json"))
         raise UserError(f"{path}: not a folder of reference values: it has neither config.json nor dims.json")
-
-    @property
-    def is_tf(self) -> bool:
-        return not self.config
 
     @property
     def checkpoint(self) -> Path:
         """The weights: a file of RETURNN's PyTorch engine, or the index of a TensorFlow checkpoint."""
-        if self.is_tf:
+        if (self.path / "tf-ckpt").is_dir() and "checkpoint" not in self.config:
             found = sorted((self.path / "tf-ckpt").glob("*.index"))
             if len(found) != 1:
                 raise UserError(f"{self.path / 'tf-ckpt'}: expected one .index file, found {len(found)}")
@@ -72,7 +69,7 @@ class GoldenFolder:
         for candidate in (named, named.with_suffix(".safetensors")):
             if candidate.is_file():
                 return candidate
-        raise UserError(f"{named}: missing; config.json names it as the checkpoint")
+        raise UserError(f"{named}: missing; a folder needs its checkpoint, or the place of one in config.json")
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -97,8 +94,8 @@ class GoldenFolder:
     @cached_property
     def outputs(self) -> dict[str, Array]:
         """By the reference's name; empty where the folder has none."""
-        path = self.path / ("tf_outputs.npz" if self.is_tf else "outputs.npz")
-        return arrays_of(path) if path.is_file() else {}
+        paths = [self.path / name for name in ("outputs.npz", "tf_outputs.npz")]
+        return {name: array for path in paths if path.is_file() for name, array in arrays_of(path).items()}
 
     @cached_property
     def beams(self) -> dict[str, Any]:

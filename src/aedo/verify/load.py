@@ -15,7 +15,7 @@ from aedo.interop.returnn_tf import read_tf_checkpoint
 from aedo.model.aed import AED
 from aedo.run import load_weights
 from aedo.verify.check import VALUE, Check, relative
-from aedo.verify.describe import experiment_of
+from aedo.verify.describe import DIMS, Description, compare, experiment_of
 from aedo.verify.folder import GoldenFolder
 
 
@@ -23,10 +23,11 @@ def load(folder: GoldenFolder) -> tuple[Experiment, AED]:
     """UserError where the weights do not fit the description, or aedo has no such model."""
     path = folder.checkpoint
     state = _state(path)
-    if folder.is_tf:
-        experiment = infer.experiment_of(state, infer.Unseen(), str(path))
-    else:
+    if folder.config:
         experiment = experiment_of(folder.config, state, str(folder.path / "config.json"))
+    else:
+        experiment = infer.experiment_of(state, infer.Unseen(), str(path))
+        compare(Description(folder.dims, str(folder.path / "dims.json")), experiment, DIMS)
     experiment = experiment.with_("ctc.eos", folder.inputs.eos)
     model = experiment.build_model(experiment.tokenizer.size)
     import_state(state, model, str(path))
@@ -36,7 +37,7 @@ def load(folder: GoldenFolder) -> tuple[Experiment, AED]:
 def weight_checks(folder: GoldenFolder, model: AED) -> Iterator[Check]:
     """The way back gives the very same checkpoint; of TensorFlow's, the original's own conversion if it is there."""
     exported, converted = export_state(model), folder.path / "checkpoint.pt"
-    if not folder.is_tf:
+    if folder.checkpoint.suffix != ".index":
         yield _equal("exported again", exported, _state(folder.checkpoint), 0.0)
     elif converted.is_file():
         yield _equal("checkpoint.pt", exported, _state(converted), VALUE)

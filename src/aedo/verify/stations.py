@@ -60,6 +60,8 @@ class Stations:
     def compare(self, station: str, reference: Array) -> tuple[float, str]:
         """Largest relative difference of a station to a reference array, on valid positions."""
         _, ours, axis = self.values[station]
+        if reference.dtype.kind not in "fiub":
+            return float("inf"), f"the folder has {reference.dtype}, not numbers"
         expected = torch.as_tensor(reference)
         if axis == "whole":
             return relative(ours, expected)

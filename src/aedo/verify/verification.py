@@ -62,7 +62,7 @@ class Verification:
             stations = Stations(model, inputs, passed, smoothing=float(experiment.loss.label_smoothing))  # type: ignore[arg-type]
         for name, loss in totals.values.items():
             stations.values[name] = Value("losses", loss, "whole")
-        if self.folder.is_tf:
+        if not prefix:
             for name, array in reference.items():
                 foreign = tensorflow.value_of(name, array, model, stations, totals.values)
                 if foreign is not None:
