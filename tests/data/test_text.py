@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aedo.data.text import EOS, UNKNOWN, TokenizerConfig, load_tokenizer, normalizer, train_tokenizer
+from aedo.conventions import EOS
+from aedo.data.text import UNKNOWN, TokenizerConfig, load_tokenizer, normalizer, train_tokenizer
 from aedo.errors import UserError
 
 TEXTS = [

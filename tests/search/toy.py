@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from aedo.model.labels import EOS
+from aedo.conventions import EOS
 from aedo.search.hypotheses import Hypothesis
 
 

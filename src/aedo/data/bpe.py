@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from aedo.data.text import EOS
+from aedo.conventions import EOS
 from aedo.errors import UserError
 
 SEPARATOR = "@@"

@@ -20,11 +20,11 @@ from typing import Any, Literal, Protocol
 from pydantic import Field
 
 from aedo.config import Part
+from aedo.conventions import EOS
 from aedo.errors import UserError
 
 log = logging.getLogger(__name__)
 
-EOS = 0
 UNKNOWN = 1
 _SPECIAL = ("</s>", "<unk>")
 _FORMAT = 1

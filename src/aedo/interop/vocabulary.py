@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from aedo.conventions import EOS
 from aedo.data.bpe import BpeTokenizer, merges
-from aedo.data.text import EOS, SentencePieceTokenizer, Tokenizer, write_description
+from aedo.data.text import SentencePieceTokenizer, Tokenizer, write_description
 from aedo.errors import UserError
 
 LARGEST_FILE = 64 << 20

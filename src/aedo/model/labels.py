@@ -7,8 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-EOS = 0
-"""End of sentence, in every vocabulary."""
+from aedo.conventions import EOS
 
 
 class Labels(NamedTuple):

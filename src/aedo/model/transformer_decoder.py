@@ -14,9 +14,10 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from aedo.config import Part
+from aedo.conventions import EOS
 from aedo.model.conformer import Encoded
 from aedo.model.decoder import DecoderOutput
-from aedo.model.labels import EOS, Labels, pack
+from aedo.model.labels import Labels, pack
 from aedo.nn.attention import WeightShare
 from aedo.nn.decoder_attention import CausalAttention, CrossAttention, KeysValues
 from aedo.nn.dropout import Dropout, DropoutConfig

@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from aedo.config import Part
-from aedo.model.labels import EOS
+from aedo.conventions import EOS
 from aedo.search.hypotheses import NBest
 from aedo.search.scorer import M, S, Scorer
 

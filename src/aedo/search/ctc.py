@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aedo.model.labels import EOS
+from aedo.conventions import EOS
 from aedo.nn.masks import length_mask
 from aedo.search.hypotheses import NBest
 

@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from aedo.conventions import EOS
 from aedo.data.text import Tokenizer
 from aedo.errors import UserError
 from aedo.model.aed import AED
 from aedo.model.conformer import Encoded
-from aedo.model.labels import EOS, Labels
+from aedo.model.labels import Labels
 from aedo.search.beam import SearchConfig, beam_search
 from aedo.search.ctc import ctc_greedy
 from aedo.search.hypotheses import Hypothesis, NBest

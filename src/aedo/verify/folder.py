@@ -20,8 +20,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from aedo.conventions import EOS
 from aedo.errors import UserError
-from aedo.model.labels import EOS, Labels
+from aedo.model.labels import Labels
 
 Array = npt.NDArray[Any]
 
