@@ -106,7 +106,7 @@ class Conformer(nn.Module):
         self.layers = nn.ModuleList(blocks)
         self.depth, self.in_use = depth, len(blocks)
 
-    def grow(self, progress: Progress) -> None:
+    def advance(self, progress: Progress) -> None:
         """Use as many layers as belong to this point of the training."""
         self.in_use = round(self.depth.at(progress))
 

@@ -23,7 +23,11 @@ STAGES = {
     "losses": "CTC heads and losses",
     "regularize": "regularisation",
     "learning_rate": "learning rate",
+    "finetune": "fine-tuning",
+    "initialize": "initialisation",
     "update": "update",
+    "decay": "weight decay",
+    "distributed": "several devices",
     "search": "recognition",
 }
 """Files of the tags in the order of the way, and their headings."""

@@ -15,6 +15,7 @@ from aedo.features.logmel import Features
 from aedo.losses.objective import Losses, Objective
 from aedo.model.aed import AED
 from aedo.model.labels import Labels
+from aedo.nn.advance import advance
 from aedo.schedule import Progress, value_at
 from aedo.train.config import TrainConfig
 
@@ -136,7 +137,7 @@ def forward(
     features: Features = model.features(audio, batch.audio_lengths)
     if augment is not None:
         features = augment(features, progress)
-    model.encoder.grow(progress)
+    advance(model, progress)
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
         outputs = model(features, labels)
     return objective(outputs, labels, progress)

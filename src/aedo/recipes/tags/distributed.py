@@ -1,0 +1,1 @@
+"""Tags for training on several devices."""

@@ -1,0 +1,1 @@
+"""Tags for fine-tuning from a checkpoint (`aedo train NAME --from RUN`)."""

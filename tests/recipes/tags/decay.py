@@ -1,0 +1,12 @@
+"""Tags of `recipes/tags/decay.py`, each with what it sets."""
+
+from tests.recipes.tags import Sets
+
+SPELLED: dict[str, Sets] = {
+    "wd1e_3": ("24gb-v6", {"train.optimizer.weight_decay.value": 1e-3}),
+    "wdblacklist": (
+        "24gb-v3",
+        {"train.optimizer.weight_decay.exclude": ("batch_norm", "layer_norm", "embedding", "relative_position")},
+    ),
+    "wdblacklist2": ("24gb-v3", {"train.optimizer.weight_decay.exclude": ("embedding", "relative_position")}),
+}

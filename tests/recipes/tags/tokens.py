@@ -1,0 +1,9 @@
+"""Tags of `recipes/tags/tokens.py`, each with what it sets."""
+
+from tests.recipes.tags import Sets
+
+SPELLED: dict[str, Sets] = {
+    "spm10k": ("24gb-v6", {"tokenizer.kind": "unigram", "tokenizer.size": 10_240}),
+    "bpe1k": ("24gb-v6", {"tokenizer.kind": "bpe", "tokenizer.size": 1024}),
+    "char": ("24gb-v6", {"tokenizer.kind": "char"}),
+}
