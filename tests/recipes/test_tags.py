@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aedo.experiment import Experiment
+from aedo.recipes.bases import BASES
 from aedo.recipes.catalogue import STAGES
 from aedo.recipes.names import analyse, resolve
 from aedo.recipes.parse import find_tag
@@ -21,7 +22,7 @@ SPELLED = all_spelled()
 
 def with_tag(base: str, text: str) -> Experiment:
     """`text` on a base, which may be a name with a tag whose effect `text` takes back."""
-    if base not in ("24gb-v6-swish", "24gb-v6-lossnorm_sum"):
+    if base in BASES:
         return resolve(f"{base}-{text}")
     tag = find_tag(text)
     assert tag is not None
@@ -66,7 +67,7 @@ PLAIN = [
     text
     for text, (base, _) in SPELLED.items()
     for tag in [find_tag(text)]
-    if base == "24gb-v6" and tag and not tag.after and text != "auxscale01_02"  # which wants two heads
+    if base == "24gb-v6" and tag and not tag.after and not tag.last and text != "auxscale01_02"  # which wants two heads
 ]
 ALONE = {text: analyse(f"24gb-v6-{text}") for text in PLAIN}
 

@@ -91,6 +91,9 @@ def _about_tag(tag: Tag) -> Iterator[str]:
     if tag.after:
         yield ""
         yield f"Applied behind {', '.join(tag.after)} where the name has them, in whatever order."
+    if tag.last:
+        yield ""
+        yield "Applied behind the other tags of the name, to what they have set."
 
 
 def _sets(entry: Spelled) -> Iterator[str]:

@@ -130,7 +130,7 @@ def analyse(name: str) -> Resolved:
         before, draft = draft, apply(entry, draft, name)
         changed = changes(before, draft)
         for path in sorted(changed | draft.touched):
-            if path in setters and path not in refinable:
+            if path in setters and path not in refinable and not _turns(entry, setters[path], spelled):
                 raise UserError(f"{name}: {setters[path]} and {entry.text} both set {path}; keep one of them")
             setters[path] = entry.text
         refinable = (refinable - changed - draft.touched) | _born(before, draft)
@@ -146,6 +146,11 @@ def analyse(name: str) -> Resolved:
         if own and all(path in unused for path in own):
             raise UserError(f"{name}: nothing uses {own[0]}, {unused[own[0]]}; leave {entry.text} out")
     return Resolved(name, base, spelled, experiment, setters)
+
+
+def _turns(entry: Spelled, setter: str, spelled: tuple[Spelled, ...]) -> bool:
+    """Whether a tag may turn what `setter` has set into something else."""
+    return entry.tag.last and not any(other.text == setter and other.tag.last for other in spelled)
 
 
 def _born(before: Draft, after: Draft) -> frozenset[str]:

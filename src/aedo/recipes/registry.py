@@ -1,7 +1,8 @@
 """The `@tag` decorator and the table of all tags.
 
 A tag is a pure function Experiment -> Experiment (with the values its spelling carries).  It is applied behind all the
-tags it names in `after`, whatever the order in the name, because it reads what they set.
+tags it names in `after`, whatever the order in the name, because it reads what they set; one that is `last` behind all
+that are not, because it turns values, whoever set them, into others.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class Tag:
     after: tuple[str, ...]
     stage: str
     """Station of the way of an utterance it belongs to: the file it stands in."""
+    last: bool = False
+    """Applied behind all tags that are not, and allowed to set again what those have set."""
 
     @property
     def doc(self) -> str:
@@ -53,7 +56,7 @@ class Tag:
 TAGS: dict[str, Tag] = {}
 
 
-def tag(*spellings: str, after: Iterable[str] = (), **ranges: Range) -> Callable[[F], F]:
+def tag(*spellings: str, after: Iterable[str] = (), last: bool = False, **ranges: Range) -> Callable[[F], F]:
     """Register a function as a tag.  `ranges` limit the values that the spellings name."""
 
     def register(function: F) -> F:
@@ -66,7 +69,7 @@ def tag(*spellings: str, after: Iterable[str] = (), **ranges: Range) -> Callable
         unknown = set(ranges) - {value for pattern in patterns for value in pattern.types}
         if unknown:
             raise ValueError(f"tag {name!r} limits values it does not have: {sorted(unknown)}")
-        TAGS[name] = Tag(name, patterns, function, tuple(after), function.__module__.rsplit(".", 1)[-1])
+        TAGS[name] = Tag(name, patterns, function, tuple(after), function.__module__.rsplit(".", 1)[-1], last)
         return function
 
     return register
@@ -74,7 +77,10 @@ def tag(*spellings: str, after: Iterable[str] = (), **ranges: Range) -> Callable
 
 def application_order() -> list[str]:
     """Names of all tags such that each comes behind those it reads; else in order of registration."""
-    sorter = TopologicalSorter({name: sorted(entry.after, key=list(TAGS).index) for name, entry in TAGS.items()})
+    order, first = list(TAGS), [name for name, entry in TAGS.items() if not entry.last]
+    sorter = TopologicalSorter(
+        {name: sorted({*entry.after, *(first if entry.last else ())}, key=order.index) for name, entry in TAGS.items()}
+    )
     return list(sorter.static_order())
 
 
