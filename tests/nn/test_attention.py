@@ -20,10 +20,10 @@ def test_padding_changes_nothing() -> None:
 def test_shared_dropout_drops_a_key_for_every_query_head_and_utterance() -> None:
     torch.manual_seed(0)
     attention = SelfAttentionConfig(heads=2, dropout=0.5, dropout_share="all_but_keys").build(8).train()
-    dropped = attention._drop(torch.ones(3, 2, 5, 16)) == 0
+    dropped = attention.dropout(torch.ones(3, 2, 5, 16)) == 0
     assert (dropped == dropped[:1, :1, :1]).all()
     assert dropped.any()
-    unshared = SelfAttentionConfig(heads=2, dropout=0.5).build(8).train()._drop(torch.ones(3, 2, 5, 16)) == 0
+    unshared = SelfAttentionConfig(heads=2, dropout=0.5).build(8).train().dropout(torch.ones(3, 2, 5, 16)) == 0
     assert not (unshared == unshared[:1, :1, :1]).all()
 
 

@@ -21,6 +21,7 @@ from aedo.nn.dropout import Dropout, DropoutConfig, Share
 from aedo.nn.embedding import TargetEmbedding
 from aedo.nn.init import linear
 from aedo.nn.lstm import LstmState, ZoneoutLstm
+from aedo.nn.rates import Rate
 
 
 class LstmDecoderConfig(Part):
@@ -31,8 +32,9 @@ class LstmDecoderConfig(Part):
     readout_dim: int = Field(1024, ge=2)
     """Before max-out, which halves it."""
     readout_dropout: DropoutConfig = DropoutConfig(rate=0.3)
-    zone_cell: float = Field(0.15, ge=0, lt=1)
-    zone_hidden: float = Field(0.05, ge=0, lt=1)
+    zone_cell: Rate = 0.15
+    """Probability that a cell keeps its value; in evaluation, the old value's share."""
+    zone_hidden: Rate = 0.05
     zone_share: Share = "batch_time"
     zoned_output: bool = False
     """Give the zoned hidden state to the read-out (the paper) instead of the raw one (the reference)."""

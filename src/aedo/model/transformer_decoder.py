@@ -18,13 +18,13 @@ from aedo.conventions import EOS
 from aedo.model.conformer import Encoded
 from aedo.model.decoder import DecoderOutput
 from aedo.model.labels import Labels, pack
-from aedo.nn.attention import WeightShare
 from aedo.nn.decoder_attention import CausalAttention, CrossAttention, KeysValues
-from aedo.nn.dropout import Dropout, DropoutConfig
+from aedo.nn.dropout import Dropout, DropoutConfig, WeightDropout, WeightShare
 from aedo.nn.embedding import TargetEmbedding
 from aedo.nn.feedforward import FeedForward, FeedForwardConfig
 from aedo.nn.init import linear
 from aedo.nn.positions import absolute_sinusoids
+from aedo.nn.rates import Rate
 
 Norm = Literal["layer", "rms"]
 NORMS: dict[Norm, type[nn.LayerNorm] | type[nn.RMSNorm]] = {"layer": nn.LayerNorm, "rms": nn.RMSNorm}
@@ -49,9 +49,9 @@ class TransformerDecoderConfig(Part):
     """Layers (from 1) below the last with an output layer of their own, used in training only."""
     dropout: DropoutConfig = DropoutConfig()
     """Inside the feed-forward networks and before every residual sum."""
-    input_dropout: float = Field(0.0, ge=0, lt=1)
+    input_dropout: Rate = 0.0
     """Dropout of the embedding with its position, drawn per element."""
-    attention_dropout: float = Field(0.1, ge=0, lt=1)
+    attention_dropout: Rate = 0.1
     """Dropout of the attention weights."""
     attention_dropout_share: WeightShare = "none"
 
@@ -84,11 +84,11 @@ class TransformerDecoderConfig(Part):
         )
 
     def _block(self, encoder_dim: int) -> TransformerDecoderBlock:
-        dropped = (self.attention_dropout, self.attention_dropout_share)
         norm = NORMS[self.norm]
+        dropouts = [WeightDropout(self.attention_dropout, self.attention_dropout_share) for _ in range(2)]
         return TransformerDecoderBlock(
-            CausalAttention(self.dim, self.heads, *dropped, bias=self.self_attention_bias, rotary=self.rotary),
-            CrossAttention(self.dim, encoder_dim, self.heads, *dropped),
+            CausalAttention(self.dim, self.heads, dropouts[0], bias=self.self_attention_bias, rotary=self.rotary),
+            CrossAttention(self.dim, encoder_dim, self.heads, dropouts[1]),
             self.feed_forward.build(self.dim, self.dropout),
             (norm(self.dim, eps=1e-6), norm(self.dim, eps=1e-6), norm(self.dim, eps=1e-6)),
             self.dropout.build(),

@@ -12,6 +12,9 @@ from torch import nn
 
 from aedo.schedule import Progress
 
+END = Progress(10**12, 10**12, 1e9, 1.0)
+"""Behind all changes: where schedules have their last values."""
+
 
 class Advancing(Protocol):
     def advance(self, progress: Progress) -> None: ...

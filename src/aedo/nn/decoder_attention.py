@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from aedo.nn.attention import WeightShare, drop_weights
+from aedo.nn.dropout import WeightDropout
 from aedo.nn.init import linear
 from aedo.nn.positions import rotated
 
@@ -29,12 +29,9 @@ class CausalAttention(nn.Module):
     The columns of the fused projection are grouped by head, then query, key, value (the reference's layout).
     """
 
-    def __init__(
-        self, dim: int, heads: int, dropout: float, dropout_share: WeightShare, *, bias: bool, rotary: bool
-    ) -> None:
+    def __init__(self, dim: int, heads: int, dropout: WeightDropout, *, bias: bool, rotary: bool) -> None:
         super().__init__()
-        self.heads, self.rotary = heads, rotary
-        self.dropout, self.dropout_share = dropout, dropout_share
+        self.heads, self.rotary, self.dropout = heads, rotary, dropout
         self.qkv, self.out = linear(dim, 3 * dim, bias=bias), linear(dim, dim, bias=bias)
 
     def start(self, batch: int) -> KeysValues:
@@ -47,9 +44,7 @@ class CausalAttention(nn.Module):
         query, key, value = self._project(x, 0)
         future = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).triu(1)
         scores = (query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])).masked_fill(future, float("-inf"))
-        weights = scores.softmax(-1)  # [B, H, U, U]
-        if self.training:
-            weights = drop_weights(weights, self.dropout, self.dropout_share)
+        weights = self.dropout(scores.softmax(-1))  # [B, H, U, U]
         y: Tensor = self.out((weights @ value).transpose(1, 2).flatten(2))
         return y
 
@@ -74,10 +69,9 @@ class CrossAttention(nn.Module):
     Source of the smaller initial weights: the reference, as if queries, keys and values were one matrix.
     """
 
-    def __init__(self, dim: int, encoder_dim: int, heads: int, dropout: float, dropout_share: WeightShare) -> None:
+    def __init__(self, dim: int, encoder_dim: int, heads: int, dropout: WeightDropout) -> None:
         super().__init__()
-        self.heads = heads
-        self.dropout, self.dropout_share = dropout, dropout_share
+        self.heads, self.dropout = heads, dropout
         self.query, self.out = linear(dim, dim, scale=1 / 2), linear(dim, dim)
         self.key_value = linear(encoder_dim, 2 * dim, scale=3 / 4)
 
@@ -91,6 +85,5 @@ class CrossAttention(nn.Module):
         query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, H, U, E]
         scores = query @ memory.keys.transpose(-1, -2) / math.sqrt(query.shape[-1])
         weights = scores.masked_fill(~mask[:, None, None], float("-inf")).softmax(-1)
-        used = drop_weights(weights, self.dropout, self.dropout_share) if self.training else weights
-        y: Tensor = self.out((used @ memory.values).transpose(1, 2).flatten(2))
+        y: Tensor = self.out((self.dropout(weights) @ memory.values).transpose(1, 2).flatten(2))
         return y, weights

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
 from torch import Tensor, nn
 
 from aedo.config import Part
+from aedo.nn.rates import Rate, rate_at
+from aedo.schedule import Progress, Scheduled
 
 Share = Literal["none", "time", "batch_time"]
+WeightShare = Literal["none", "all_but_keys"]
 
 
 class DropoutConfig(Part):
-    rate: float = Field(0.1, ge=0.0, lt=1.0)
+    rate: Rate = 0.1
     """Probability of dropping a unit."""
     share: Share = "batch_time"
     """Axes that share one mask: none; T; B and T (the reference)."""
@@ -32,9 +34,13 @@ class Dropout(nn.Module):
     Source: Srivastava et al. 2014; sharing over time: Gal & Ghahramani 2016.
     """
 
-    def __init__(self, rate: float, share: Share) -> None:
+    def __init__(self, rate: Scheduled, share: Share) -> None:
         super().__init__()
-        self.rate, self.share = rate, share
+        self.schedule, self.rate, self.share = rate, rate_at(rate), share
+
+    def advance(self, progress: Progress) -> None:
+        """Take the rate of this point of the training."""
+        self.rate = rate_at(self.schedule, progress)
 
     def forward(self, x: Tensor) -> Tensor:  # [B, T, D] -> [B, T, D]
         if not self.training or self.rate == 0.0:
@@ -51,3 +57,22 @@ class Dropout(nn.Module):
         if self.share == "time":
             return shape
         return [*[1] * (x.dim() - 1), shape[-1]]
+
+
+class WeightDropout(nn.Module):
+    """Inverted dropout of attention weights [..., keys], a mask for each or (`all_but_keys`) one over the keys."""
+
+    def __init__(self, rate: Scheduled, share: WeightShare) -> None:
+        super().__init__()
+        self.schedule, self.rate, self.share = rate, rate_at(rate), share
+
+    def advance(self, progress: Progress) -> None:
+        """Take the rate of this point of the training."""
+        self.rate = rate_at(self.schedule, progress)
+
+    def forward(self, weights: Tensor) -> Tensor:  # [..., keys] -> [..., keys]
+        if not self.training or self.rate == 0.0:
+            return weights
+        shape = weights.shape if self.share == "none" else (*[1] * (weights.dim() - 1), weights.shape[-1])
+        keep = weights.new_empty(shape).bernoulli_(1.0 - self.rate)
+        return weights * keep.div_(1.0 - self.rate)

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from aedo.nn.dropout import Share
 from aedo.nn.init import glorot_
+from aedo.nn.rates import rate_at
+from aedo.schedule import Progress, Scheduled
 
 
 class LstmState(NamedTuple):
@@ -26,14 +28,19 @@ class ZoneoutLstm(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, units: int, *, zone_cell: float, zone_hidden: float, zoned_output: bool, share: Share
+        self, inputs: int, units: int, *, zone_cell: Scheduled, zone_hidden: Scheduled, zoned_output: bool, share: Share
     ) -> None:
         super().__init__()
-        self.units, self.zone_cell, self.zone_hidden = units, zone_cell, zone_hidden
+        self.schedules = zone_cell, zone_hidden
+        self.units, self.zone_cell, self.zone_hidden = units, rate_at(zone_cell), rate_at(zone_hidden)
         self.zoned_output, self.share = zoned_output, share
         self.weight_input = nn.Parameter(glorot_(torch.empty(4 * units, inputs), inputs, 4 * units))
         self.weight_hidden = nn.Parameter(glorot_(torch.empty(4 * units, units), units, 4 * units))
         self.bias = nn.Parameter(torch.zeros(4 * units))
+
+    def advance(self, progress: Progress) -> None:
+        """Take the probabilities of this point of the training."""
+        self.zone_cell, self.zone_hidden = (rate_at(schedule, progress) for schedule in self.schedules)
 
     def forward(self, gates_input: Tensor, state: LstmState) -> tuple[Tensor, LstmState]:
         """gates_input [N, 4H]: the inputs already multiplied, with bias -> (output [N, H], next state)."""

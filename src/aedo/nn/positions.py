@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from aedo.config import Part
 from aedo.nn.dropout import Dropout
 from aedo.nn.init import glorot_, linear
+from aedo.nn.rates import Rate
 
 
 class ClippedPositionsConfig(Part):
@@ -20,7 +21,7 @@ class ClippedPositionsConfig(Part):
     kind: Literal["clipped"] = "clipped"
     clip: int = Field(16, ge=1)
     """Largest distance told apart."""
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: Rate = 0.0
     """Dropout on the position vectors, drawn per distance and shared by batch and heads."""
 
     def build(self, dim: int, heads: int) -> ClippedPositions:
@@ -31,7 +32,7 @@ class TransformerXLPositionsConfig(Part):
     """Projected sinusoids with two learned query biases (Dai et al. 2019); biases in the attention's projections."""
 
     kind: Literal["transformer_xl"] = "transformer_xl"
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: Rate = 0.0
     """Dropout on the sinusoids, drawn per distance."""
 
     def build(self, dim: int, heads: int) -> TransformerXLPositions:
