@@ -24,8 +24,11 @@ from aedo.recipes.registry import Spelled, UnfitError, application_order
 from aedo.recipes.trees import Tree, changes, differences, leaves, show
 from aedo.recipes.unused import unused_fields
 
-RESTATED = frozenset({"base-24gb-v6-lrlin1e_5_450k-posdrop01"})
-"""Published names, a tag of which says what its base says already.  They resolve; any other such name is refused."""
+RESTATED = frozenset({"base-24gb-v6-lrlin1e_5_450k-posdrop01", "base-24gb-v3-lr1e_3-aux48ff"})
+"""Published names, a tag of which says what its base says already.  They resolve (written with `-` or with `_`); any
+other such name is refused."""
+
+_RESTATED = frozenset(name.replace("_", "-") for name in RESTATED)
 
 
 class Draft(Experiment):
@@ -134,7 +137,7 @@ def analyse(name: str) -> Resolved:
                 raise UserError(f"{name}: {setters[path]} and {entry.text} both set {path}; keep one of them")
             setters[path] = entry.text
         refinable = (refinable - changed - draft.touched) | _born(before, draft)
-        if not changed and name not in RESTATED:
+        if not changed and name.replace("_", "-") not in _RESTATED:
             raise UserError(f"{name}: {_idle(entry, draft, base)}")
     try:
         experiment = draft.finish()
