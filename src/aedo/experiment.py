@@ -6,9 +6,12 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from aedo.augment.mixup import MixupConfig
 from aedo.augment.pipeline import Pipeline
+from aedo.augment.resize import FrameDropConfig, ResizeConfig
 from aedo.augment.specaugment import SpecAugmentConfig
 from aedo.augment.speed import SpeedConfig
+from aedo.augment.timewarp import CentreWarpConfig, FlowWarpConfig
 from aedo.config import Part
 from aedo.data.audio import AudioConfig
 from aedo.data.batch import BatchConfig
@@ -19,8 +22,10 @@ from aedo.features.logmel import LogMelConfig
 from aedo.losses.ctc import CtcConfig
 from aedo.losses.objective import LossConfig
 from aedo.model.aed import AED
+from aedo.model.blstm_frontend import BlstmFrontendConfig
 from aedo.model.conformer import ConformerConfig
 from aedo.model.frontend import ConvFrontendConfig
+from aedo.model.initialize import InitializationConfig
 from aedo.model.lstm_decoder import LstmDecoderConfig
 from aedo.model.transformer_decoder import TransformerDecoderConfig
 from aedo.search.beam import SearchConfig
@@ -28,12 +33,19 @@ from aedo.train.config import TrainConfig
 
 
 class AugmentConfig(Part):
+    """In training; of the features' parts each one is applied to what the one above it gives."""
+
     speed: SpeedConfig | None = SpeedConfig()
+    mixup: MixupConfig | None = None
+    resize: ResizeConfig | None = None
+    frame_drop: FrameDropConfig | None = None
+    time_warp: Annotated[CentreWarpConfig | FlowWarpConfig, Field(discriminator="kind")] | None = None
     specaugment: SpecAugmentConfig | None = SpecAugmentConfig()
 
     def build(self) -> Pipeline:
         """What happens to the features; speed perturbation happens to the samples, in the loader."""
-        return Pipeline([part.build() for part in (self.specaugment,) if part is not None])
+        parts = {name: getattr(self, name) for name in type(self).model_fields if name != "speed"}
+        return Pipeline({name: part.build() for name, part in parts.items() if part is not None})
 
 
 def _kind_of_decoder(value: Any) -> Any:
@@ -41,6 +53,12 @@ def _kind_of_decoder(value: Any) -> Any:
     return {"kind": "lstm", **value} if isinstance(value, dict) else value
 
 
+def _kind_of_frontend(value: Any) -> Any:
+    """Trees written before there was a choice of front-ends name no kind."""
+    return {"kind": "conv", **value} if isinstance(value, dict) else value
+
+
+FrontendConfig = Annotated[ConvFrontendConfig | BlstmFrontendConfig, Field(discriminator="kind")]
 DecoderConfig = Annotated[LstmDecoderConfig | TransformerDecoderConfig, Field(discriminator="kind")]
 
 
@@ -52,10 +70,11 @@ class Experiment(Part):
     loader: LoaderConfig = LoaderConfig()
     features: LogMelConfig = LogMelConfig()
     augment: AugmentConfig = AugmentConfig()
-    frontend: ConvFrontendConfig = ConvFrontendConfig()
+    frontend: Annotated[FrontendConfig, BeforeValidator(_kind_of_frontend)] = ConvFrontendConfig()
     encoder: ConformerConfig = ConformerConfig()
     ctc: CtcConfig = CtcConfig()
     decoder: Annotated[DecoderConfig | None, BeforeValidator(_kind_of_decoder)] = LstmDecoderConfig()
+    initialization: InitializationConfig = InitializationConfig()
     loss: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()
     search: SearchConfig = SearchConfig()
@@ -92,10 +111,12 @@ class Experiment(Part):
     def build_model(self, vocabulary: int) -> AED:
         """A model with fresh parameters from torch's random state.  `vocabulary`: labels with EOS, without blank."""
         dim = self.encoder.dim
-        return AED(
+        model = AED(
             self.features.build(),
             self.frontend.build(self.features.dim, dim, self.encoder.dropout),
             self.encoder.build(),
             self.ctc.build(dim, vocabulary),
             None if self.decoder is None else self.decoder.build(dim, vocabulary),
         )
+        self.initialization(model)
+        return model
