@@ -87,7 +87,7 @@ class Experiment(Part):
         too_high = [layer for layer in self.ctc.layers if not 1 <= layer <= self.encoder.layers]
         if too_high:
             raise ValueError(f"ctc.layers {too_high} lie outside the encoder's layers 1 to {self.encoder.layers}")
-        if not isinstance(self.ctc.scales, float) and len(self.ctc.scales) != len(self.ctc.layers):
+        if isinstance(self.ctc.scales, tuple) and len(self.ctc.scales) != len(self.ctc.layers):
             raise ValueError(f"ctc.scales has {len(self.ctc.scales)} values for {len(self.ctc.layers)} ctc.layers")
         if self.decoder is None and not self.ctc.layers:
             raise ValueError("nothing to train: there is neither a decoder nor a CTC head")

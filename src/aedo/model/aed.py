@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from aedo.features.logmel import Features, LogMel
+from aedo.model.blstm_frontend import BlstmFrontend
 from aedo.model.conformer import Conformer, Encoded
 from aedo.model.decoder import Decoder, DecoderOutput
 from aedo.model.frontend import ConvFrontend
@@ -33,20 +34,20 @@ class AED(nn.Module):
     def __init__(
         self,
         features: LogMel,
-        frontend: ConvFrontend,
+        frontend: ConvFrontend | BlstmFrontend,
         encoder: Conformer,
-        ctc_heads: nn.ModuleDict,
+        ctc_heads: CtcHeads,
         decoder: Decoder[Any, Any] | None,
     ) -> None:
         super().__init__()
         self.features, self.frontend, self.encoder = features, frontend, encoder
         self.ctc_heads, self.decoder = ctc_heads, decoder
-        self.ctc_layers = tuple(int(layer) for layer in ctc_heads)
+        self.ctc_layers = ctc_heads.layers
 
     def forward(self, features: Features, labels: Labels) -> Outputs:
         """Teacher-forced outputs; `labels` carry no EOS."""
         encoded = self.encode(features)
-        logits = {layer: self.ctc_heads[str(layer)](encoded.layers[layer]) for layer in self.ctc_layers}
+        logits = {layer: self.ctc_heads.of(layer)(encoded.layers[layer]) for layer in self.ctc_layers}
         return Outputs(encoded, logits, None if self.decoder is None else self.decoder(encoded, labels.with_eos()))
 
     def encode(self, features: Features) -> Encoded:
@@ -59,9 +60,9 @@ class AED(nn.Module):
     def ctc_log_probs(self, encoded: Encoded, layer: int | None = None) -> Tensor:
         """[B, T, V + 1] float32, blank last, from the head on `layer` (default: the last head)."""
         layer = self.ctc_layers[-1] if layer is None else layer
-        logits: Tensor = self.ctc_heads[str(layer)](encoded.layers[layer])
+        logits: Tensor = self.ctc_heads.of(layer)(encoded.layers[layer])
         return logits.float().log_softmax(-1)
 
     def encoder_frames(self, samples: Tensor) -> Tensor:
-        """Encoder frames for a number of samples, [B] -> [B], on the CPU."""
+        """Encoder frames for a number of samples, [B] -> [B], on the CPU; those at the end of the training."""
         return self.frontend.lengths(self.features.lengths(samples))

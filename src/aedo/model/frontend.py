@@ -6,9 +6,8 @@ B batch, T frames, T' frames after it, F mel filters, C channels, D model featur
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import Literal, cast
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -18,9 +17,11 @@ from aedo.nn.convolution import Padding
 from aedo.nn.dropout import Dropout, DropoutConfig
 from aedo.nn.init import glorot_convolution_, linear
 from aedo.nn.masks import length_mask
+from aedo.nn.pooling import pool_bands, pooled
 
 
 class ConvFrontendConfig(Part):
+    kind: Literal["conv"] = "conv"
     channels: tuple[int, int, int] = (32, 64, 64)
     time_strides: tuple[int, int, int] = (1, 3, 2)
     """Frames each convolution moves on; their product is the downsampling factor."""
@@ -59,7 +60,7 @@ class ConvFrontend(nn.Module):
     def lengths(self, frames: Tensor) -> Tensor:
         """Output frames for a number of feature frames, [B] -> [B]."""
         for convolution in self._layers():
-            frames = (frames + convolution.stride[0] - 1).div(convolution.stride[0], rounding_mode="floor")
+            frames = pooled(frames, convolution.stride[0])
         return frames
 
     def convolve(self, features: Features) -> Tensor:
@@ -71,9 +72,8 @@ class ConvFrontend(nn.Module):
             x = convolution(nn.functional.pad(x, (*self._band_pads(x, convolution), *self._time_pads(x, convolution))))
             x = nn.functional.relu(x)
             if index == 0 and self.band_pool > 1:
-                x = self._pool_bands(x)
-            stride = convolution.stride[0]
-            lengths = (lengths + stride - 1).div(stride, rounding_mode="floor")
+                x = pool_bands(x, self.band_pool)
+            lengths = pooled(lengths, convolution.stride[0])
         return x.permute(0, 2, 3, 1).flatten(2)
 
     def forward(self, features: Features) -> Tensor:
@@ -94,9 +94,3 @@ class ConvFrontend(nn.Module):
     def _band_pads(x: Tensor, convolution: nn.Conv2d) -> tuple[int, int]:
         kernel = convolution.kernel_size[1]
         return (kernel - 1) // 2, kernel // 2
-
-    def _pool_bands(self, x: Tensor) -> Tensor:
-        missing = -x.shape[3] % self.band_pool  # only an odd number of bands needs padding
-        if missing:
-            x = nn.functional.pad(x, (missing // 2, missing - missing // 2), value=float("-inf"))
-        return torch.nn.functional.max_pool2d(x, (1, self.band_pool))

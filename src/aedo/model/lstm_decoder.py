@@ -27,6 +27,8 @@ from aedo.nn.rates import Rate
 class LstmDecoderConfig(Part):
     kind: Literal["lstm"] = "lstm"
     embedding_dim: int = Field(640, ge=1)
+    embedding_std: float | None = Field(None, gt=0)
+    """Standard deviation of the normal distribution, cut at twice it, that embeddings start from; None: Glorot's."""
     attention_dim: int = Field(1024, ge=1)
     lstm_dim: int = Field(1024, ge=1)
     readout_dim: int = Field(1024, ge=2)
@@ -49,7 +51,7 @@ class LstmDecoderConfig(Part):
             share=self.zone_share,
         )
         return LstmDecoder(
-            TargetEmbedding(vocabulary, self.embedding_dim),
+            TargetEmbedding(vocabulary, self.embedding_dim, self.embedding_std),
             AdditiveAttention(dim, self.attention_dim, self.lstm_dim),
             lstm,
             linear(self.lstm_dim + self.embedding_dim + dim, self.readout_dim),

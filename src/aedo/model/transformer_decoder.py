@@ -45,6 +45,8 @@ class TransformerDecoderConfig(Part):
     """One matrix for the embedding and the output layer."""
     embedding_scale: float = Field(1.0, gt=0)
     """Factor of the embeddings; with a shared matrix, the root of `dim` is usual."""
+    embedding_std: float | None = Field(None, gt=0)
+    """Standard deviation of the normal distribution, cut at twice it, that embeddings start from; None: Glorot's."""
     auxiliary: tuple[Annotated[int, Field(ge=1)], ...] = ()
     """Layers (from 1) below the last with an output layer of their own, used in training only."""
     dropout: DropoutConfig = DropoutConfig()
@@ -71,7 +73,7 @@ class TransformerDecoderConfig(Part):
     def build(self, dim: int, vocabulary: int) -> TransformerDecoder:
         norm = NORMS[self.norm]
         return TransformerDecoder(
-            TargetEmbedding(vocabulary, self.dim),
+            TargetEmbedding(vocabulary, self.dim, self.embedding_std),
             self.embedding_scale,
             Dropout(self.input_dropout, "none"),
             [self._block(dim) for _ in range(self.layers)],
@@ -187,18 +189,19 @@ class TransformerDecoder(nn.Module):
         output: nn.Linear | None,
         auxiliary: dict[int, AuxiliaryHead],
     ) -> None:
-        """Without `output`, the embedding's matrix is the output's too.
-
-        The matrices of the auxiliary heads start as copies of the output's, as in the reference.
-        """
+        """Without `output`, the embedding's matrix is the output's too."""
         super().__init__()
         self.embedding, self.embedding_scale, self.input_dropout = embedding, embedding_scale, input_dropout
         self.layers = nn.ModuleList(blocks)
         self.final_norm, self.output = final_norm, output
         self.auxiliary = nn.ModuleDict({str(layer): head for layer, head in auxiliary.items()})
-        with torch.no_grad():
-            for head in auxiliary.values():
-                head.output.weight.copy_(self._matrix())
+        self.copy_output_to_heads()
+
+    @torch.no_grad()
+    def copy_output_to_heads(self) -> None:
+        """Start the matrices of the auxiliary heads as copies of the output's, as in the reference."""
+        for head in cast(list[AuxiliaryHead], list(self.auxiliary.values())):
+            head.output.weight.copy_(self._matrix())
 
     def forward(self, encoded: Encoded, labels: Labels, *, keep_attention: bool = False) -> DecoderOutput:
         """Teacher-forced logits of `labels` (EOS included)."""

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from aedo.config import Part
 from aedo.nn.init import glorot_convolution_, linear
 from aedo.nn.norms import BatchNormConfig, FrameLayerNorm, LayerNormConfig, MaskedBatchNorm
+from aedo.nn.width import Width
+from aedo.schedule import Scheduled
 
 Padding = Literal["consistent", "batch"]
 """consistent: padding is zero for every convolution, so a result does not depend on the rest of the batch.
@@ -22,19 +24,23 @@ class ConvolutionConfig(Part):
     norm: Annotated[BatchNormConfig | LayerNormConfig, Field(discriminator="kind")] = BatchNormConfig()
     padding: Padding = "consistent"
 
-    def build(self, dim: int) -> ConvolutionModule:
-        return ConvolutionModule(dim, self.kernel, self.norm.build(dim), zero_padding=self.padding == "consistent")
+    def build(self, dim: int, width: Scheduled = 1.0) -> ConvolutionModule:
+        """`width`: share of the channels in use over the training; a LayerNorm sees the others too."""
+        norm, zero_padding = self.norm.build(dim), self.padding == "consistent"
+        return ConvolutionModule(dim, self.kernel, norm, Width(width), zero_padding=zero_padding)
 
 
 class ConvolutionModule(nn.Module):
     """Pointwise, GLU, depthwise over time, norm, swish, pointwise.  Source: Gulati et al. 2020 (Conformer)."""
 
-    def __init__(self, dim: int, kernel: int, norm: MaskedBatchNorm | FrameLayerNorm, *, zero_padding: bool) -> None:
+    def __init__(
+        self, dim: int, kernel: int, norm: MaskedBatchNorm | FrameLayerNorm, width: Width, *, zero_padding: bool
+    ) -> None:
         super().__init__()
         self.pointwise_in, self.pointwise_out = linear(dim, 2 * dim), linear(dim, dim)
         self.depthwise = nn.Conv1d(dim, dim, kernel, groups=dim)
         glorot_convolution_(self.depthwise)
-        self.norm, self.zero_padding = norm, zero_padding
+        self.norm, self.width, self.zero_padding = norm, width, zero_padding
         self.pads = ((kernel - 1) // 2, kernel // 2)
 
     def forward(self, x: Tensor, mask: Tensor, frames: int) -> Tensor:
@@ -43,5 +49,5 @@ class ConvolutionModule(nn.Module):
         if self.zero_padding:
             x = x.masked_fill(~mask[..., None], 0.0)
         x = self.depthwise(nn.functional.pad(x.transpose(1, 2), self.pads)).transpose(1, 2)
-        y: Tensor = self.pointwise_out(nn.functional.silu(self.norm(x, mask, frames)))
+        y: Tensor = self.pointwise_out(self.width(nn.functional.silu(self.norm(x, mask, frames))))
         return y

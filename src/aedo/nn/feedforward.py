@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from aedo.config import Part
 from aedo.nn.dropout import Dropout, DropoutConfig
 from aedo.nn.init import linear
+from aedo.nn.width import Width
+from aedo.schedule import Scheduled
 
 
 class FeedForwardConfig(Part):
@@ -19,11 +21,12 @@ class FeedForwardConfig(Part):
     """relu2: ReLU(x) squared (the reference); swish: x sigmoid(x); swiglu: swish(x) times a second projection."""
     bias: bool = True
 
-    def build(self, model_dim: int, dropout: DropoutConfig) -> FeedForward:
+    def build(self, model_dim: int, dropout: DropoutConfig, width: Scheduled = 1.0) -> FeedForward:
+        """`width`: share of the hidden units in use over the training."""
         activation = ACTIVATIONS[self.activation]()
         inputs = 2 * self.dim if isinstance(activation, SwishGate) else self.dim
         hidden, out = linear(model_dim, inputs, bias=self.bias), linear(self.dim, model_dim, bias=self.bias)
-        return FeedForward(hidden, activation, dropout.build(), out)
+        return FeedForward(hidden, activation, Width(width), dropout.build(), out)
 
 
 class SquaredReLU(nn.Module):
@@ -52,10 +55,12 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 class FeedForward(nn.Module):
     """Linear, activation, dropout, linear on [B, T, D]."""
 
-    def __init__(self, hidden: nn.Linear, activation: nn.Module, dropout: Dropout, out: nn.Linear) -> None:
+    def __init__(
+        self, hidden: nn.Linear, activation: nn.Module, width: Width, dropout: Dropout, out: nn.Linear
+    ) -> None:
         super().__init__()
-        self.hidden, self.activation, self.dropout, self.out = hidden, activation, dropout, out
+        self.hidden, self.activation, self.width, self.dropout, self.out = hidden, activation, width, dropout, out
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.out(self.dropout(self.activation(self.hidden(x))))
+        y: Tensor = self.out(self.dropout(self.width(self.activation(self.hidden(x)))))
         return y

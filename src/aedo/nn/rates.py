@@ -13,22 +13,23 @@ from aedo.schedule import Progress, Scheduled, value_at
 
 
 def _check(rate: Scheduled) -> Scheduled:
-    wrong = [value for value in _values(rate) if not 0 <= value < 1]
+    wrong = [value for value in values_of(rate) if not 0 <= value < 1]
     if wrong:
         raise ValueError(f"{wrong[0]:g} is no rate: it must be at least 0 and less than 1")
     return rate
 
 
-def _values(rate: Scheduled) -> Iterator[float]:
+def values_of(schedule: Scheduled) -> Iterator[float]:
     """The numbers between which a schedule moves."""
-    if isinstance(rate, (int, float)):
-        yield rate
+    if isinstance(schedule, (int, float)):
+        yield schedule
         return
     for name in ("value", "start", "peak", "final"):
-        if hasattr(rate, name):
-            yield getattr(rate, name)
-    yield from getattr(rate, "values", ())
-    yield from (leg.end for leg in getattr(rate, "legs", ()))
+        if hasattr(schedule, name):
+            yield getattr(schedule, name)
+    yield from getattr(schedule, "values", ())
+    for leg in getattr(schedule, "legs", ()):
+        yield leg.end
 
 
 class RateMark:
