@@ -9,25 +9,38 @@ from aedo.recipes.registry import tag
 
 @tag("bs{frames:count}", frames=Range(100, 10_000_000))
 def batch_size(e: Experiment, frames: int) -> Experiment:
-    """Padded size of a batch in feature frames of 10 ms (bs40k = 400 s).  Reported: bs30k-accgrad3 7.19, bs40k 7.07."""
+    """Padded size of a batch in feature frames of 10 ms (bs40k = 400 s).
+
+    Why: larger batches use a device better and smooth the gradient, smaller ones make more updates of the same
+    data.  Reported: bs30k-accgrad3 7.19, bs40k 7.07.
+    """
     return e.with_("batch.max_samples", float(frames * e.features.hop))
 
 
 @tag("maxseqs{count:count}", count=Range(1, 100_000))
 def max_utterances(e: Experiment, count: int) -> Experiment:
-    """Largest number of utterances in a batch."""
+    """Largest number of utterances in a batch.
+
+    Why: many short utterances would make a batch of far more labels than usual.
+    """
     return e.with_("batch.max_utterances", count)
 
 
 @tag("maxlabels{count:count}", count=Range(2, 100_000))
 def max_labels(e: Experiment, count: int) -> Experiment:
-    """Leave out utterances with more labels, EOS counted (75 leaves out 0.03 % of LibriSpeech)."""
+    """Leave out utterances with more labels, EOS counted (75 leaves out 0.03 % of LibriSpeech).
+
+    Why: long transcripts cost memory in the decoder, and some are errors of the corpus.
+    """
     return e.with_("batch.max_labels", count)
 
 
 @tag("nomaxlabels")
 def no_max_labels(e: Experiment) -> Experiment:
-    """Keep utterances however many labels they have."""
+    """Keep utterances however many labels they have.
+
+    Why: letters need more labels than word pieces, and the limit was chosen for those.
+    """
     return e.with_("batch.max_labels", None)
 
 
@@ -42,25 +55,37 @@ def laplace_order(e: Experiment, utterances: int) -> Experiment:
 
 @tag("sortbatch")
 def sorted_order(e: Experiment) -> Experiment:
-    """Utterances sorted by length: the least padding, always the same batches."""
+    """Utterances sorted by length: the least padding, always the same batches.
+
+    Why: to measure what shuffling is worth.
+    """
     return e.with_("order.kind", "sorted")
 
 
 @tag("randbatch")
 def random_order(e: Experiment) -> Experiment:
-    """Utterances shuffled without regard to length: the most padding, the most varied batches."""
+    """Utterances shuffled without regard to length: the most padding, the most varied batches.
+
+    Why: to measure what batches of similar length cost in variety.
+    """
     return e.with_("order.kind", "random")
 
 
 @tag("part{count:count}", count=Range(1, 100_000))
 def partition(e: Experiment, count: int) -> Experiment:
-    """Sub-epochs per pass over the data (part20 on LibriSpeech's 960 h: 48 h each)."""
+    """Sub-epochs per pass over the data (part20 on LibriSpeech's 960 h: 48 h each).
+
+    Why: a large corpus is evaluated, saved and scheduled more often than once a pass.
+    """
     return e.with_("order.partition", count)
 
 
 @tag("crl{epochs:count}", epochs=Range(1, 100_000))
 def short_first(e: Experiment, epochs: int) -> Experiment:
-    """Curriculum: only the shortest utterances in the first sub-epochs (crl5: in five of them)."""
+    """Curriculum: only the shortest utterances in the first sub-epochs (crl5: in five of them).
+
+    Why: short utterances are easier to align.
+    """
     return e.with_("order.short_first_epochs", epochs)
 
 
@@ -75,13 +100,19 @@ def no_curriculum(e: Experiment) -> Experiment:
 
 @tag("ep{count:count}", "nep{count:count}", count=Range(1, 1_000_000))
 def epochs(e: Experiment, count: int) -> Experiment:
-    """Length of the training in sub-epochs (2000 with 20 per pass = 100 passes)."""
+    """Length of the training in sub-epochs (2000 with 20 per pass = 100 passes).
+
+    Why: more passes help until the model learns its corpus by heart.
+    """
     return e.with_("train.epochs", count)
 
 
 @tag("eval{utterances:count}", utterances=Range(1, 1_000_000))
 def evaluated_utterances(e: Experiment, utterances: int) -> Experiment:
-    """Utterances of dev and of train measured after each sub-epoch (the reference: 3000)."""
+    """Utterances of dev and of train measured after each sub-epoch (the reference: 3000).
+
+    Why: a small sample is quick, a large one steady.
+    """
     return e.with_("train.eval_utterances", utterances)
 
 

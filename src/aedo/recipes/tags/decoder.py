@@ -16,20 +16,26 @@ from aedo.recipes.registry import UnfitError, tag
 def zoned_output(e: Experiment) -> Experiment:
     """Give the zoned-out hidden state to attention and read-out (the paper), not the raw one (the reference).
 
-    Source: Krueger et al. 2017.
+    Why: what is kept in the state is then also what is read from it.  Source: Krueger et al. 2017.
     """
     return e.with_("decoder.zoned_output", True)
 
 
 @tag("decdim{dim:count}", dim=Range(8, 16_384))
 def decoder_dim(e: Experiment, dim: int) -> Experiment:
-    """Units of the decoder's LSTM, attention and read-out alike (the reference: 1024)."""
+    """Units of the decoder's LSTM, attention and read-out alike (the reference: 1024).
+
+    Why: the decoder's size is most of the cost of recognition.
+    """
     return e.with_("decoder.lstm_dim", dim).with_("decoder.attention_dim", dim).with_("decoder.readout_dim", dim)
 
 
 @tag("embdim{dim:count}", dim=Range(8, 16_384))
 def embedding_dim(e: Experiment, dim: int) -> Experiment:
-    """Dimension of the label embedding (the reference: 640)."""
+    """Dimension of the label embedding (the reference: 640).
+
+    Why: few labels need few dimensions.
+    """
     return e.with_("decoder.embedding_dim", dim)
 
 
@@ -44,7 +50,10 @@ def transformer_decoder(e: Experiment, layers: int, dim: int = 512) -> Experimen
     """A Transformer decoder of so many layers instead of the LSTM: dimension 512, 8 heads, 2048 hidden units.
 
     With another dimension: trafodec2d128, and four times as many hidden units.  Dropout masks are shared as in the
-    encoder.  Reported: 5.60 vs 5.44 of the LSTM (24gb-v6-lrlin1e_5_450k, trafodec6).  Source: Vaswani et al. 2017.
+    encoder.
+
+    Why: trains in parallel over the labels; better in large models.  Reported: 5.60 vs 5.44 of the LSTM
+    (24gb-v6-lrlin1e_5_450k, trafodec6).  Source: Vaswani et al. 2017.
     """
     decoder = TransformerDecoderConfig(
         layers=layers,
@@ -58,17 +67,23 @@ def transformer_decoder(e: Experiment, layers: int, dim: int = 512) -> Experimen
 
 @tag("decdrop{rate:fraction}", rate=Range(0, 0.9), after=["trafodec"])
 def decoder_dropout(e: Experiment, rate: float) -> Experiment:
-    """Dropout of the Transformer decoder: in the feed-forward networks, before every residual sum."""
+    """Dropout of the Transformer decoder: in the feed-forward networks, before every residual sum.
+
+    Why: the decoder learns a language model of the transcripts by heart soon.
+    """
     _transformer(e)
     return e.with_("decoder.dropout.rate", rate)
 
 
 @tag("embshare", after=["trafodec", "decdrop"])
 def shared_embedding(e: Experiment) -> Experiment:
-    """One matrix for embedding and output of the Transformer decoder, embeddings scaled by the root of the dimension.
+    """One matrix for embedding and output of the Transformer decoder, embeddings scaled by the root of the
+    dimension.
 
-    Their sum with the positions gets the decoder's dropout.  Reported: 5.45 vs 5.60 (trafodec6, with wd1e_2).  Source:
-    Press & Wolf 2017; the later default of the reference.
+    Their sum with the positions gets the decoder's dropout.
+
+    Why: fewer parameters, and each label's vector is trained wherever it occurs.  Reported: 5.45 vs 5.60
+    (trafodec6, with wd1e_2).  Source: Press & Wolf 2017; the later default of the reference.
     """
     decoder = _transformer(e)
     e = e.with_("decoder.shared_embedding", True).with_("decoder.embedding_scale", math.sqrt(decoder.dim))
@@ -79,7 +94,7 @@ def shared_embedding(e: Experiment) -> Experiment:
 def auxiliary_decoder_heads(e: Experiment, layers: tuple[int, ...]) -> Experiment:
     """Train output layers on these lower layers of the Transformer decoder too, beside the last.
 
-    Reported: a clear win with large models (auxdec3).
+    Why: lower layers get a gradient of their own.  Reported: a clear win with large models (auxdec3).
     """
     _transformer(e)
     return e.with_("decoder.auxiliary", layers)
@@ -90,7 +105,10 @@ def llama_decoder(e: Experiment) -> Experiment:
     """RMSNorm, gated feed-forward networks, rotary positions, and biases in the attention to the encoder alone.
 
     The hidden units are 8/3 of the dimension, rounded up to a multiple of 256: about the parameters of the plain
-    network.  Source: Touvron et al. 2023; the reference's larger models.
+    network.
+
+    Why: the form that large language models have converged to.  Source: Touvron et al. 2023; the reference's larger
+    models.
     """
     hidden = -(-(8 * _transformer(e).dim // 3) // 256) * 256
     e = e.with_("decoder.norm", "rms").with_("decoder.rotary", True).with_("decoder.self_attention_bias", False)

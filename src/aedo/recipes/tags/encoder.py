@@ -5,33 +5,47 @@ from __future__ import annotations
 from aedo.experiment import Experiment
 from aedo.nn.norms import LayerNormConfig
 from aedo.nn.positions import TransformerXLPositionsConfig
+from aedo.nn.rates import rate_fields
 from aedo.recipes.notation import Range
-from aedo.recipes.registry import tag
+from aedo.recipes.registry import UnfitError, tag
+from aedo.schedule import Steps
 
 DIMS = Range(8, 16_384)
 
 
 @tag("d{dim:count}", "d{dim:count}ff{hidden:count}", dim=DIMS, hidden=DIMS)
 def model_dim(e: Experiment, dim: int, hidden: int | None = None) -> Experiment:
-    """Encoder dimension; the feed-forward networks have four times as many hidden units (d384 = d384ff1536)."""
+    """Encoder dimension; the feed-forward networks have four times as many hidden units (d384 = d384ff1536).
+
+    Why: capacity against memory and time.
+    """
     return e.with_("encoder.dim", dim).with_("encoder.feed_forward.dim", hidden or 4 * dim)
 
 
 @tag("ff{hidden:count}", hidden=DIMS)
 def feed_forward_dim(e: Experiment, hidden: int) -> Experiment:
-    """Hidden units of the feed-forward networks (the reference: 2048).  With another dimension: d384ff1024."""
+    """Hidden units of the feed-forward networks (the reference: 2048).  With another dimension: d384ff1024.
+
+    Why: half of the parameters of a block are here.
+    """
     return e.with_("encoder.feed_forward.dim", hidden)
 
 
 @tag("h{heads:count}", heads=Range(1, 1024))
 def attention_heads(e: Experiment, heads: int) -> Experiment:
-    """Heads of self-attention (the reference: 8)."""
+    """Heads of self-attention (the reference: 8).
+
+    Why: more heads attend to more places, each with fewer features.
+    """
     return e.with_("encoder.attention.heads", heads)
 
 
 @tag("n{layers:count}", layers=Range(1, 1000))
 def encoder_layers(e: Experiment, layers: int) -> Experiment:
-    """Conformer blocks (the reference: 12)."""
+    """Conformer blocks (the reference: 12).
+
+    Why: deeper encoders are better where data and memory allow.
+    """
     return e.with_("encoder.layers", layers)
 
 
@@ -47,25 +61,38 @@ def growing_encoder(e: Experiment) -> Experiment:
 
 @tag("nopretrain")
 def full_encoder(e: Experiment) -> Experiment:
-    """Train all layers from the start.  Reported: 6.30 vs 6.35 (24gb-v5)."""
+    """Train all layers from the start.
+
+    Why: one thing less to tune, once the recipe is stable.  Reported: 6.30 vs 6.35 (24gb-v5).
+    """
     return e.with_("encoder.growth", ())
 
 
 @tag("ks{frames:count}", frames=Range(1, 1001))
 def kernel_size(e: Experiment, frames: int) -> Experiment:
-    """Frames that the depthwise convolution sees (the reference: 32)."""
+    """Frames that the depthwise convolution sees (the reference: 32).
+
+    Why: the kernel is the local context that attention need not look for.
+    """
     return e.with_("encoder.convolution.kernel", frames)
 
 
 @tag("swish")
 def swish(e: Experiment) -> Experiment:
-    """Swish in the feed-forward networks, as in the Conformer's paper, instead of squared ReLU."""
+    """Swish in the feed-forward networks, as in the Conformer's paper, instead of squared ReLU.
+
+    Why: the paper's choice, for comparisons with other systems.
+    """
     return e.with_("encoder.feed_forward.activation", "swish")
 
 
 @tag("relu2")
 def squared_relu(e: Experiment) -> Experiment:
-    """Squared ReLU in the feed-forward networks (the reference).  Source: So et al. 2021 (Primer)."""
+    """Squared ReLU in the feed-forward networks (the reference).
+
+    Why: zero for half of its inputs and steep for large ones; much better than swish in the reference's trainings.
+    Source: So et al. 2021 (Primer).
+    """
     return e.with_("encoder.feed_forward.activation", "relu2")
 
 
@@ -80,15 +107,20 @@ def layer_norm(e: Experiment) -> Experiment:
 
 @tag("bnnomask")
 def unmasked_batch_norm(e: Experiment) -> Experiment:
-    """Count padding in the statistics of BatchNorm, as most implementations do."""
+    """Count padding in the statistics of BatchNorm, as most implementations do.
+
+    Why: statistics that depend on padding act as noise, which may regularise.
+    """
     return e.with_("encoder.convolution.norm.masked", False)
 
 
 @tag("relposxl", "relPosAttDef")
 def transformer_xl_positions(e: Experiment) -> Experiment:
-    """Transformer-XL's relative positions: projected sinusoids and two learned biases, no clipping, biased projections.
+    """Transformer-XL's relative positions: projected sinusoids and two learned biases, no clipping, biased
+    projections.
 
-    Source: Dai et al. 2019.  The dropout on positions stays as it is.
+    Why: positions of any distance, and biases that let a head prefer a distance whatever the frame.  Source: Dai et
+    al. 2019.  The dropout on positions stays as it is.
     """
     dropout = e.encoder.attention.position.dropout
     return e.with_("encoder.attention.position", TransformerXLPositionsConfig(dropout=dropout))
@@ -96,5 +128,79 @@ def transformer_xl_positions(e: Experiment) -> Experiment:
 
 @tag("relposclip{distance:count}", distance=Range(1, 10_000))
 def position_clip(e: Experiment, distance: int) -> Experiment:
-    """Largest distance that learned relative positions tell apart (the reference: 16).  Source: Shaw et al. 2018."""
+    """Largest distance that learned relative positions tell apart (the reference: 16).
+
+    Why: how far a head can tell the order of frames.  Source: Shaw et al. 2018.
+    """
     return e.with_("encoder.attention.position.clip", distance)
+
+
+@tag("fix245")
+def dropout_behind_attention(e: Experiment) -> Experiment:
+    """Dropout also before the residual sum behind self-attention, as behind the other parts of a block.
+
+    Why: older systems forgot it; all bases but theirs have it.  Source: the reference, issue 245 of its older
+    Conformer.
+    """
+    return e.with_("encoder.dropout_behind_attention", True)
+
+
+@tag("nofix245")
+def no_dropout_behind_attention(e: Experiment) -> Experiment:
+    """No dropout before the residual sum behind self-attention.
+
+    Why: parity with the older systems that forgot it.
+    """
+    return e.with_("encoder.dropout_behind_attention", False)
+
+
+@tag("chunk{frames:count}", "chunk{frames:count}a", frames=Range(1, 100_000))
+def training_on_chunks(e: Experiment, frames: int) -> Experiment:
+    """Training cuts what the front-end gives into chunks of so many frames, which the Conformer sees one by one.
+
+    Recognition, also of the dev data, sees utterances whole.  In the original, chunk50a left batches alone in which no
+    utterance is longer than a chunk and chunk50 padded them; here padding changes nothing, so both say the same.
+
+    Why: less memory for long utterances, and none of the far context that short training data lack.  Reported: unclear
+    (Switchboard).
+    """
+    return e.with_("encoder.chunk", frames)
+
+
+@tag("win{frames:count}", frames=Range(1, 100_000))
+def local_attention(e: Experiment, frames: int) -> Experiment:
+    """In training every frame attends to so many frames around it, one more to the right if even (win50: -24 to 25).
+
+    Recognition, also of the dev data, attends to all.
+
+    Why: as chunks, without their borders.  Reported: win50 slightly better, win10 not (Switchboard).
+    """
+    return e.with_("encoder.attention.window", frames)
+
+
+@tag("pre10", "pre10ep{epochs:count}", last=True, epochs=Range(1, 100_000))
+def growing_encoder_by_epochs(e: Experiment, epochs: int = 10) -> Experiment:
+    """Grow the encoder in depth and width: 2, 4 and 8 of 12 layers for 10 sub-epochs each, then all.
+
+    An encoder of another size has the same shares of its layers; pre10ep2 gives each stage 2 sub-epochs.  The width
+    grows with the number of layers from one half to the whole.  We read it as inner width: of each block only the first
+    heads, hidden units and convolution channels are in use, while its input and output keep their size, so that no
+    parameter has to be copied from stage to stage.  The encoder's dropout rates are scaled by the width.  The learning
+    rate that belongs to it is lrpre10.
+
+    Why: small networks find the alignment sooner and need less regularisation.  Reported: no isolated result
+    (Switchboard).  Source: Zeyer et al. 2018, for recurrent encoders.
+    """
+    layers = e.encoder.layers
+    if layers < 2 or e.encoder.growth:
+        raise UnfitError("the encoder grows already; leave pretrain out" if e.encoder.growth else "it has one layer")
+    depths = [max(1, round(layers * share)) for share in (2 / 12, 4 / 12, 8 / 12)]
+    widths = [0.5 + 0.5 * (depth - depths[0]) / (layers - depths[0]) for depth in (*depths, layers)]
+    nodes = tuple(epochs * stage for stage in (1, 2, 3))
+    e = e.with_("encoder.growth", tuple((epochs, depth) for depth in depths)).with_("encoder.growth_unit", "epoch")
+    e = e.with_("encoder.width", Steps(unit="epoch", nodes=nodes, values=tuple(widths)))
+    for path, rate in list(rate_fields(e.encoder)):
+        if isinstance(rate, float) and rate > 0:
+            values = tuple(float(f"{rate * width:.12g}") for width in widths)
+            e = e.with_(f"encoder.{path}", Steps(unit="epoch", nodes=nodes, values=values))
+    return e

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aedo.experiment import Experiment
 from aedo.nn.dropout import Share
+from aedo.nn.rates import rate_fields
 from aedo.recipes.notation import Range
 from aedo.recipes.registry import tag
+from aedo.schedule import PiecewiseLinear
 
 RATES = Range(0, 0.9)
 
@@ -21,7 +25,10 @@ def position_dropout(e: Experiment, rate: float) -> Experiment:
 
 @tag("attdrop{rate:fraction}", rate=RATES)
 def attention_dropout(e: Experiment, rate: float) -> Experiment:
-    """Dropout of the attention weights.  Reported: 0.0 and 0.2 are worse than the default 0.1."""
+    """Dropout of the attention weights.
+
+    Why: keeps the output from hanging on single frames.  Reported: 0.0 and 0.2 are worse than the default 0.1.
+    """
     return e.with_("encoder.attention.dropout", rate)
 
 
@@ -36,31 +43,46 @@ def attention_dropout_per_weight(e: Experiment) -> Experiment:
 
 @tag("attdropbc")
 def attention_dropout_shared(e: Experiment) -> Experiment:
-    """Share attention dropout over batch, heads and queries, as the original did before its fix."""
+    """Share attention dropout over batch, heads and queries, as the original did before its fix.
+
+    Why: parity with trainings before the fix, and less memory for masks.
+    """
     return e.with_("encoder.attention.dropout_share", "all_but_keys")
 
 
 @tag("drop{rate:fraction}", rate=RATES)
 def encoder_dropout(e: Experiment, rate: float) -> Experiment:
-    """Dropout of the encoder: behind the front-end, in the feed-forward networks, before every residual sum."""
+    """Dropout of the encoder: behind the front-end, in the feed-forward networks, before every residual sum.
+
+    Why: the first thing to turn up for small corpora and down for large ones.
+    """
     return e.with_("encoder.dropout.rate", rate)
 
 
 @tag("readoutdrop{rate:fraction}", rate=RATES)
 def readout_dropout(e: Experiment, rate: float) -> Experiment:
-    """Dropout before the decoder's output layer (the reference: 0.3)."""
+    """Dropout before the decoder's output layer (the reference: 0.3).
+
+    Why: the read-out is the widest layer of the decoder and overfits first.
+    """
     return e.with_("decoder.readout_dropout.rate", rate)
 
 
 @tag("zonecell{rate:fraction}", rate=RATES)
 def zoneout_cell(e: Experiment, rate: float) -> Experiment:
-    """Probability that a cell of the decoder's LSTM keeps its old value (the reference: 0.15)."""
+    """Probability that a cell of the decoder's LSTM keeps its old value (the reference: 0.15).
+
+    Why: as dropout, but the memory survives.
+    """
     return e.with_("decoder.zone_cell", rate)
 
 
 @tag("zonehid{rate:fraction}", rate=RATES)
 def zoneout_hidden(e: Experiment, rate: float) -> Experiment:
-    """Probability that a hidden unit of the decoder's LSTM keeps its old value (the reference: 0.05)."""
+    """Probability that a hidden unit of the decoder's LSTM keeps its old value (the reference: 0.05).
+
+    Why: as dropout, but the state survives.
+    """
     return e.with_("decoder.zone_hidden", rate)
 
 
@@ -76,7 +98,11 @@ def unshared_dropout(e: Experiment) -> Experiment:
 
 @tag("dropbc_time", after=["ctconly", "trafodec"])
 def dropout_shared_over_time(e: Experiment) -> Experiment:
-    """Share dropout and zoneout masks over time only: each utterance has its own.  Source: Gal & Ghahramani 2016."""
+    """Share dropout and zoneout masks over time only: each utterance has its own.
+
+    Why: a unit that is gone for the whole utterance cannot be guessed from the frame beside it.  Source: Gal &
+    Ghahramani 2016.
+    """
     return _share(e, "time")
 
 
@@ -91,5 +117,44 @@ def _share(e: Experiment, share: Share) -> Experiment:
 
 @tag("ls{amount:fraction}", amount=RATES)
 def label_smoothing(e: Experiment, amount: float) -> Experiment:
-    """Label smoothing of the decoder's cross-entropy (the reference: 0.1).  Source: Szegedy et al. 2016."""
+    """Label smoothing of the decoder's cross-entropy (the reference: 0.1).
+
+    Why: keeps the decoder from being surer than it should, which also helps beam search.  Source: Szegedy et al.
+    2016.
+    """
     return e.with_("loss.label_smoothing", amount)
+
+
+STRENGTHS = (
+    "loss.label_smoothing",
+    "ctc.label_smoothing",
+    "augment.specaugment.strength",
+    "train.optimizer.weight_decay.value",
+    "train.optimizer.weight_decay.encoder",
+    "train.optimizer.weight_decay.decoder",
+)
+"""What regularises beside dropout."""
+
+
+@tag("regramp{steps:count}", last=True, after=["pre10"], steps=Range(1, 100_000_000))
+def ramped_regularization(e: Experiment, steps: int) -> Experiment:
+    """Raise all regularisation from 0 to its configured values over so many micro-steps.
+
+    That is: every rate of dropout and zoneout, label smoothing, the number of SpecAugment's masks, weight decay.  What
+    follows a schedule of its own keeps it.
+
+    Why: early in a training it hinders convergence.  Source: the reference's older trainings, which began without.
+    """
+    fields = {**dict(rate_fields(e)), **{path: _value(e, path) for path in STRENGTHS}}
+    for path, value in fields.items():
+        if isinstance(value, float) and value > 0:
+            e = e.with_(path, PiecewiseLinear(nodes=(steps,), values=(0.0, value)))
+    return e
+
+
+def _value(e: Experiment, path: str) -> Any:
+    """Of a field; None where there is no such part."""
+    value: Any = e
+    for name in path.split("."):
+        value = None if value is None else getattr(value, name)
+    return value

@@ -20,7 +20,10 @@ def unigram(e: Experiment, size: int) -> Experiment:
 
 @tag("bpe{size:labels}", size=SIZES)
 def byte_pairs(e: Experiment, size: int) -> Experiment:
-    """SentencePiece byte-pair labels (bpe1k = 1024; the big bases have 10025).  Source: Sennrich et al. 2016."""
+    """SentencePiece byte-pair labels (bpe1k = 1024; the big bases have 10025).
+
+    Why: frequent words stay whole, rare ones are spelled.  Source: Sennrich et al. 2016.
+    """
     return e.with_("tokenizer.kind", "bpe").with_("tokenizer.size", size)
 
 
