@@ -128,6 +128,10 @@ def foreign_name(name: str, model: AED) -> tuple[str, Transform]:
         batch = f"{name.rsplit('.', 1)[0]}.running_mean" in dict(model.named_buffers())
         ours = {"weight": "gamma" if batch else "scale", "bias": "beta" if batch else "bias"}
         return f"encoder.layers.{norm[1]}.conv_block.norm.{ours[norm[2]]}", _copy
+    if name.startswith("ctc_heads.shared."):
+        raise UserError(
+            f"{name}: one CTC head for several layers (ctc.shared), RETURNN's checkpoints have one for each"
+        )
     head = re.fullmatch(r"ctc_heads\.(\d+)\.(weight|bias)", name)
     if head:
         top = model.decoder is None and int(head[1]) == len(model.encoder.layers)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from aedo.features.logmel import Features, LogMel
 from aedo.model.blstm_frontend import BlstmFrontend
 from aedo.model.conformer import Conformer, Encoded
+from aedo.model.ctc_heads import CtcHeads
 from aedo.model.decoder import Decoder, DecoderOutput
 from aedo.model.frontend import ConvFrontend
 from aedo.model.labels import Labels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aedo.conventions import EOS
+from aedo.losses.ctc import collapse
 from aedo.nn.masks import length_mask
 from aedo.search.hypotheses import NBest
 
@@ -22,19 +22,6 @@ def ctc_greedy(log_probs: Tensor, lengths: Tensor) -> NBest:
     ids, counts = collapse(path, valid, blank=log_probs.shape[-1] - 1)
     scores = values.masked_fill(~valid, 0.0).sum(1)
     return NBest(ids[:, None].cpu(), counts[:, None].cpu(), scores[:, None].float().cpu(), frames)
-
-
-def collapse(path: Tensor, valid: Tensor, *, blank: int) -> tuple[Tensor, Tensor]:
-    """Labels of frame paths: path [B, T] int64, valid [B, T] bool -> ids [B, U] (EOS behind the end), lengths [B].
-
-    A label that the path takes up again after a blank counts twice; EOS, which some models emit on frames, is dropped.
-    """
-    before = torch.nn.functional.pad(path[:, :-1], (1, 0), value=-1)
-    kept = valid & (path != before) & (path != blank) & (path != EOS)
-    counts = kept.sum(1)
-    slots = torch.where(kept, kept.cumsum(1) - 1, path.shape[1])  # frames without a label share one slot behind the end
-    ids = path.new_full((len(path), path.shape[1] + 1), EOS).scatter(1, slots, path)[:, : path.shape[1]]
-    return ids[:, : int(counts.max())].contiguous(), counts
 
 
 @torch.inference_mode()
