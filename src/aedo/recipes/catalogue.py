@@ -7,16 +7,18 @@ import textwrap
 from collections.abc import Iterator
 
 from aedo.errors import UserError
+from aedo.recipes.about import first_sentence
 from aedo.recipes.bases import ALIASES, BASES, PARENTS
 from aedo.recipes.names import Difference, analyse, apply
 from aedo.recipes.parse import find_tag, nearest, spelled, split_base
-from aedo.recipes.registry import TAGS, Spelled, Tag, first_sentence
+from aedo.recipes.registry import TAGS, Spelled, Tag
 from aedo.recipes.trees import changes, differences, leaves, show
 
 STAGES = {
     "tokens": "labels",
     "batches": "order, batches, length of the training",
     "features": "features and front-end",
+    "frontend": "other front-ends",
     "augment": "augmentation",
     "encoder": "Conformer",
     "decoder": "decoder",

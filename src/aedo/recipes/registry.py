@@ -8,22 +8,16 @@ that are not, because it turns values, whoever set them, into others.
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import Any, TypeVar
 
 from aedo.experiment import Experiment
+from aedo.recipes.about import About, about, first_sentence
 from aedo.recipes.notation import Pattern, Range
 
 F = TypeVar("F", bound=Callable[..., Experiment])
-
-
-def first_sentence(doc: str | None) -> str:
-    """Of a docstring."""
-    paragraph = inspect.cleandoc(doc or "").split("\n\n")[0]
-    return re.split(r"\.(?:\s{2,}|\n|$)", paragraph)[0].replace("\n", " ") + "."
 
 
 class UnfitError(ValueError):
@@ -46,6 +40,11 @@ class Tag:
     @property
     def doc(self) -> str:
         return inspect.cleandoc(self.apply.__doc__ or "")
+
+    @property
+    def about(self) -> About:
+        """The docstring taken apart."""
+        return about(self.doc)
 
     @property
     def summary(self) -> str:
