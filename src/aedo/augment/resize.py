@@ -1,7 +1,9 @@
 """Utterances made shorter or longer in time: by one factor for the batch, or by leaving frames out.
 
-Fewer frames may be too few for an utterance's labels: its CTC loss is then 0, as everywhere where labels do not fit (the
-loader leaves out what cannot fit before that).  B batch, T frames, F mel bands.
+Fewer frames may be too few for an utterance's labels.  Its CTC loss is then 0, as wherever labels do not fit; the
+loader, which leaves out utterances whose labels cannot fit, knows nothing of what happens here.
+
+B batch, T frames, F mel bands.
 """
 
 from __future__ import annotations
@@ -51,8 +53,7 @@ class Resize:
 
     def __call__(self, features: Features, progress: Progress) -> Features:
         """[B, T, F] -> [B, T', F]; the factor is drawn on the CPU, where lengths live."""
-        values, lengths = features
-        low, high, longest = self.config.low, self.config.high, int(lengths.max())
+        low, high, longest = self.config.low, self.config.high, int(features.lengths.max())
         if self.config.lengthen_up_to is not None and longest > self.config.lengthen_up_to:
             high = 1.0
         return resized(features, low + (high - low) * torch.rand((), dtype=torch.float64).item())

@@ -53,13 +53,17 @@ class SpecAugmentConfig(Part):
     def _check(self) -> SpecAugmentConfig:
         if list(self.steps) != sorted(self.steps):
             raise ValueError(f"phases cannot begin at {self.steps}: these micro-steps must not fall")
-        by_phase = zip(self.time_factors, self.min_time_masks, self.max_band_masks, self.min_band_masks)
-        if len(set(by_phase)) == 1 and len(set(self.steps)) > 1:
+        if self.constant and len(set(self.steps)) > 1:
             raise ValueError(
                 f"all three phases have the same masks, so that of {self.steps} only the first counts; "
                 "write it three times, or give the phases different masks"
             )
         return self
+
+    @property
+    def constant(self) -> bool:
+        """Whether all three phases have the same masks."""
+        return len(set(zip(self.time_factors, self.min_time_masks, self.max_band_masks, self.min_band_masks))) == 1
 
     def build(self) -> SpecAugment:
         return SpecAugment(self)

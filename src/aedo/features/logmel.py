@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from aedo.config import Part
+from aedo.features.normalize import FeatureNormConfig
 
 
 class Features(NamedTuple):
@@ -37,6 +38,8 @@ class LogMelConfig(Part):
     """Smallest filter output before the logarithm."""
     log_base: float = Field(math.exp(2.3026), gt=1)
     """Base of the logarithm (the reference: exp(2.3026), nearly 10)."""
+    normalize: FeatureNormConfig | None = None
+    """What is done to the features before any augmentation (the reference: nothing)."""
 
     def build(self) -> LogMel:
         return LogMel(
@@ -45,6 +48,7 @@ class LogMelConfig(Part):
             hop=self.hop,
             floor=self.floor,
             log_scale=1.0 / math.log(self.log_base),
+            normalize=None if self.normalize is None else self.normalize.build(self.dim),
         )
 
 
@@ -72,14 +76,24 @@ def mel_filters(dim: int, fft: int, sample_rate: int, min_hz: float, max_hz: flo
 class LogMel(nn.Module):
     """[B, N] samples -> [B, T, F], T = floor((N - window) / hop) + 1; all zero where a whole FFT does not fit.
 
-    Always computed in float32, whatever the autocast.
+    Always computed in float32, whatever the autocast.  `normalize`, if given, has the last word.
     """
 
     window: Tensor
     filters: Tensor
 
-    def __init__(self, filters: Tensor, *, window: int, hop: int, floor: float, log_scale: float) -> None:
+    def __init__(
+        self,
+        filters: Tensor,
+        *,
+        window: int,
+        hop: int,
+        floor: float,
+        log_scale: float,
+        normalize: nn.Module | None = None,
+    ) -> None:
         super().__init__()
+        self.normalize = normalize
         self.hop, self.floor, self.log_scale = hop, floor, log_scale
         self.window_length, self.fft = window, 2 * (filters.shape[0] - 1)
         padded = torch.zeros(self.fft)
@@ -92,6 +106,11 @@ class LogMel(nn.Module):
         return ((samples - self.window_length).div(self.hop, rounding_mode="floor") + 1).clamp_min(0)
 
     def forward(self, audio: Tensor, lengths: Tensor) -> Features:
+        values, frames = self.log_mel(audio, lengths)
+        return Features(values if self.normalize is None else self.normalize(values, frames), frames)
+
+    def log_mel(self, audio: Tensor, lengths: Tensor) -> Features:
+        """As `forward`, without normalisation."""
         frames = self.lengths(lengths)
         tail = self.fft - self.window_length
         with torch.autocast(audio.device.type, enabled=False):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aedo.experiment import Experiment
+from aedo.features.normalize import GlobalNormConfig, RunningNormConfig, UtteranceNormConfig
 from aedo.recipes.notation import Range
 from aedo.recipes.registry import UnfitError, tag
 
@@ -12,20 +13,58 @@ STRIDES = {2: (1, 2, 1), 3: (1, 3, 1), 4: (1, 2, 2), 6: (1, 3, 2), 8: (2, 2, 2),
 
 @tag("nopeaknorm")
 def no_peak_normalization(e: Experiment) -> Experiment:
-    """Leave the loudness of the audio as it is, instead of dividing each utterance by its largest magnitude."""
+    """Leave the loudness of the audio as it is, instead of dividing each utterance by its largest magnitude.
+
+    Why: loudness may carry information, and recordings that are cut live have no peak to divide by.
+    """
     return e.with_("audio.peak_normalize", False)
 
 
 @tag("mel{bands:count}", bands=Range(8, 256))
 def mel_bands(e: Experiment, bands: int) -> Experiment:
-    """Number of mel filters (the reference: 80)."""
+    """Number of mel filters (the reference: 80).
+
+    Why: fewer bands blur the harmonics, more show them.
+    """
     return e.with_("features.dim", bands)
 
 
 @tag("logbase10")
 def log_base_10(e: Experiment) -> Experiment:
-    """Logarithm to base 10 exactly; the reference inherited exp(2.3026), and its later CTC models have 10."""
+    """Logarithm to base 10 exactly; the reference inherited exp(2.3026), and its later CTC models have 10.
+
+    Why: the scale that checkpoints of later models expect.
+    """
     return e.with_("features.log_base", 10.0)
+
+
+@tag("featnorm_utt")
+def utterance_normalization(e: Experiment) -> Experiment:
+    """Bring every band of every utterance to mean 0 and variance 1 over the utterance's own frames.
+
+    Why: microphone and level drop out.  The masks of SpecAugment, zeros, then are the mean.  Source: ESPnet's
+    utterance_mvn (which leaves the variance alone unless told otherwise).
+    """
+    return e.with_("features.normalize", UtteranceNormConfig())
+
+
+@tag("featnorm_global")
+def global_normalization(e: Experiment) -> Experiment:
+    """Bring every band to mean 0 and variance 1 over the training data: 1000 fixed utterances, once, before the start.
+
+    Why: the first layer sees numbers near 1, and the masks of SpecAugment are the mean.  The statistics are saved with
+    the weights; a training that starts from another's weights keeps theirs.  Source: ESPnet's global_mvn.
+    """
+    return e.with_("features.normalize", GlobalNormConfig())
+
+
+@tag("featbn")
+def feature_batch_normalization(e: Experiment) -> Experiment:
+    """BatchNorm on the features, without scale and shift; running statistics in use, those of the batch in training.
+
+    Source: the original's later recipes ("featBN").
+    """
+    return e.with_("features.normalize", RunningNormConfig())
 
 
 @tag("down{factor:count}", factor=Range(2, 12))
@@ -48,7 +87,10 @@ def downsampling(e: Experiment, factor: int) -> Experiment:
     third=CHANNELS,
 )
 def convolution_channels(e: Experiment, first: int, second: int, third: int) -> Experiment:
-    """Channels of the front-end's three convolutions (the reference: convch32_64_64)."""
+    """Channels of the front-end's three convolutions (the reference: convch32_64_64).
+
+    Why: most of the front-end's time goes into its channels.
+    """
     return e.with_("frontend.channels", (first, second, third))
 
 
