@@ -29,6 +29,7 @@ from aedo.errors import UserError
 
 _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 _running: set[BaseProcess] = set()
+_collectors: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
 class _Failure(NamedTuple):
@@ -107,7 +108,9 @@ def _start(reader: Reader, number: int) -> _Worker:
     _running.add(process)
     there.close()
     worker = _Worker(process, here, queue.SimpleQueue())
-    threading.Thread(target=_collect, args=(worker,), daemon=True).start()
+    collector = threading.Thread(target=_collect, args=(worker,), daemon=True)
+    collector.start()
+    _collectors.add(collector)
     return worker
 
 
@@ -194,3 +197,5 @@ def _end(workers: Sequence[_Worker]) -> None:
 def _end_all() -> None:
     for process in list(_running):
         process.kill()
+    for collector in list(_collectors):  # one that is inside torch when Python goes would take the process down
+        collector.join(timeout=5)
