@@ -12,7 +12,7 @@ from aedo.experiment import Experiment
 from aedo.recipes.bases import BASES
 from aedo.recipes.catalogue import STAGES
 from aedo.recipes.names import analyse, resolve
-from aedo.recipes.parse import find_tag
+from aedo.recipes.parse import find_tag, spelled
 from aedo.recipes.registry import TAGS, application_order
 from aedo.recipes.trees import leaves
 from tests.recipes.tags import all_spelled
@@ -21,12 +21,10 @@ SPELLED = all_spelled()
 
 
 def with_tag(base: str, text: str) -> Experiment:
-    """`text` on a base, which may be a name with a tag whose effect `text` takes back."""
+    """`text` on a base, or behind a name with tags whose effect `text` changes or takes back."""
     if base in BASES:
         return resolve(f"{base}-{text}")
-    tag = find_tag(text)
-    assert tag is not None
-    return tag.apply(resolve(base))
+    return spelled(text, text).apply(resolve(base))
 
 
 @pytest.mark.parametrize("text", SPELLED)

@@ -20,6 +20,7 @@ from aedo.schedule import START, PiecewiseLinear, Progress
 from aedo.train.optimizers import OptimizerConfig
 from aedo.train.param_groups import DecayRule, ModuleKind, WeightDecayConfig, decays
 from tests.train.micro import micro_experiment
+from tests.train.test_step import at, batch, step_of
 
 GROUPS: list[dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "golden" / "data" / "weight_decay_groups.json").read_text()
@@ -154,6 +155,17 @@ def test_a_scheduled_value_is_set_anew_and_leaves_plain_numbers_in_the_state() -
     decay.set(optimizer, Progress(0, 5, 0.0, 0.0))
     assert [group["weight_decay"] for group in optimizer.param_groups] == pytest.approx([0.05, 0.0])
     assert all(type(group["weight_decay"]) is float for group in optimizer.state_dict()["param_groups"])
+
+
+def test_the_step_evaluates_the_schedule_at_every_update() -> None:
+    ramp = {"kind": "piecewise_linear", "nodes": (1, 11), "values": (0.0, 0.1)}
+    step = step_of(accumulate=1, optimizer={"weight_decay": {"value": ramp}})
+    seen = []
+    for number in (0, 5, 20):
+        step.micro_step(batch(0), at(number))
+        assert step.update(at(number)).applied
+        seen.append([group["weight_decay"] for group in step.optimizer.param_groups])
+    assert seen == [[0.0, 0.0], pytest.approx([0.05, 0.0]), [0.1, 0.0]]
 
 
 def test_parameters_of_equal_value_share_a_group_those_that_decay_first(model: AED) -> None:

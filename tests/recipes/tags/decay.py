@@ -9,8 +9,9 @@ SPELLED: dict[str, Sets] = {
         {"train.optimizer.weight_decay.exclude": ("batch_norm", "layer_norm", "embedding", "relative_position")},
     ),
     "wdblacklist2": ("24gb-v3", {"train.optimizer.weight_decay.exclude": ("embedding", "relative_position")}),
-    "wdf": ("24gb-v6", {"train.optimizer.weight_decay.matrices_only": True}),
+    # On 24gb-v5, since 24gb-v6 is for tags that go with every other one: these leave others nothing to do.
+    "wdf": ("24gb-v5", {"train.optimizer.weight_decay.matrices_only": True}),
     "wdro": ("24gb-v6-wdf", {"train.optimizer.weight_decay.readout": True}),
-    "wdenc1e_2": ("24gb-v6", {"train.optimizer.weight_decay.encoder": 1e-2}),
-    "wddec1e_4": ("24gb-v6", {"train.optimizer.weight_decay.decoder": 1e-4}),
+    "wdenc1e_2": ("24gb-v5", {"train.optimizer.weight_decay.encoder": 1e-2}),
+    "wddec1e_4": ("24gb-v5", {"train.optimizer.weight_decay.decoder": 1e-4}),
 }
