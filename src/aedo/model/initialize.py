@@ -9,6 +9,7 @@ from torch import nn
 
 from aedo.config import Part
 from aedo.model.transformer_decoder import TransformerDecoder
+from aedo.nn.attention import SelfAttention
 from aedo.nn.embedding import TargetEmbedding
 from aedo.nn.lstm import ZoneoutLstm
 
@@ -27,8 +28,8 @@ def reset_like_torch(model: nn.Module) -> None:
     """Draw linear layers, convolutions, LSTMs and embeddings anew, from torch's own distributions.
 
     Weights and biases of linear layers and convolutions: uniform, limit 1 / sqrt(fan in); of LSTMs: 1 / sqrt(units);
-    embeddings: normal.  Kept are norms, tables and biases of relative positions, and an embedding whose spread was
-    asked for.
+    embeddings: normal.  Kept are norms, tables and biases of relative positions, an embedding whose spread was asked
+    for, and the factor of the variance of queries, keys and values.
     """
     for module in model.modules():
         if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.LSTM)):
@@ -39,5 +40,7 @@ def reset_like_torch(model: nn.Module) -> None:
         elif isinstance(module, TargetEmbedding) and module.std is None:
             nn.init.normal_(module.weight)
     for module in model.modules():
-        if isinstance(module, TransformerDecoder):
+        if isinstance(module, SelfAttention):
+            module.qkv.weight.data.mul_(math.sqrt(module.init_scale))
+        elif isinstance(module, TransformerDecoder):
             module.copy_output_to_heads()

@@ -28,7 +28,7 @@ class SelfAttentionConfig(Part):
     window: int | None = Field(None, ge=1)
     """Keys around every query that training sees, one more to the right if even; recognition sees all."""
     init_scale: float = Field(1.0, gt=0)
-    """Factor of the variance with which queries, keys and values start (Glorot's is 1)."""
+    """Factor of the variance with which the weights of queries, keys and values start."""
 
     def build(self, dim: int, width: Scheduled = 1.0) -> SelfAttention:
         """`width`: share of the heads in use over the training."""
@@ -62,7 +62,7 @@ class SelfAttention(nn.Module):
     ) -> None:
         super().__init__()
         self.heads, self.position, self.dropout, self.width = heads, position, dropout, width
-        self.window = window
+        self.window, self.init_scale = window, init_scale
         self.qkv = linear(dim, 3 * dim, bias=position.biased, scale=init_scale)
         self.out = linear(dim, dim, bias=position.biased)
 

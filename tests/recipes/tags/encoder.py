@@ -16,5 +16,23 @@ SPELLED: dict[str, Sets] = {
     "ln": ("24gb-v6", {"encoder.convolution.norm.kind": "layer", "encoder.convolution.norm.eps": 1e-6}),
     "bnnomask": ("24gb-v6", {"encoder.convolution.norm.masked": False}),
     "relposxl": ("24gb-v6", {"encoder.attention.position.kind": "transformer_xl"}),
+    "fix245": ("24gb-v6-nofix245", {"encoder.dropout_behind_attention": True}),
+    "nofix245": ("24gb-v6", {"encoder.dropout_behind_attention": False}),
+    "chunk50": ("24gb-v6", {"encoder.chunk": 50}),
+    "chunk50a": ("24gb-v6", {"encoder.chunk": 50}),
+    "win50": ("24gb-v6", {"encoder.attention.window": 50}),
+    "pre10": (
+        "24gb-v6",
+        {
+            "encoder.growth": ((10, 2), (10, 4), (10, 8)),
+            "encoder.growth_unit": "epoch",
+            "encoder.width.nodes": (10, 20, 30),
+            "encoder.width.values": (0.5, 0.6, 0.8, 1.0),
+            "encoder.dropout.rate.values": (0.05, 0.06, 0.08, 0.1),
+            "encoder.attention.dropout.values": (0.05, 0.06, 0.08, 0.1),
+            "encoder.attention.position.dropout.unit": "epoch",
+        },
+    ),
+    "pre10ep2": ("tiny", {"encoder.growth": ((2, 1), (2, 1), (2, 2)), "encoder.width.values": (0.5, 0.5, 0.75, 1.0)}),
     "relposclip32": ("24gb-v6", {"encoder.attention.position.clip": 32}),
 }

@@ -192,8 +192,10 @@ def growing_encoder_by_epochs(e: Experiment, epochs: int = 10) -> Experiment:
     (Switchboard).  Source: Zeyer et al. 2018, for recurrent encoders.
     """
     layers = e.encoder.layers
-    if layers < 2 or e.encoder.growth:
-        raise UnfitError("the encoder grows already; leave pretrain out" if e.encoder.growth else "it has one layer")
+    if e.encoder.growth:
+        raise UnfitError("the encoder grows already; leave pretrain out, or take it back with nopretrain")
+    if layers < 2:
+        raise UnfitError("an encoder of one layer cannot grow")
     depths = [max(1, round(layers * share)) for share in (2 / 12, 4 / 12, 8 / 12)]
     widths = [0.5 + 0.5 * (depth - depths[0]) / (layers - depths[0]) for depth in (*depths, layers)]
     nodes = tuple(epochs * stage for stage in (1, 2, 3))
