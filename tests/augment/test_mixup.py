@@ -155,5 +155,5 @@ def test_a_saved_state_does_not_change_with_the_buffer() -> None:
 
 
 def test_impossible_weights_are_refused() -> None:
-    with pytest.raises(ValidationError, match="lambda_min 0.5 is greater than lambda_max 0.4"):
+    with pytest.raises(ValidationError, match=r"lambda_min 0.5 is greater than lambda_max 0.4"):
         MixupConfig(lambda_min=0.5)

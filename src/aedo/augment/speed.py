@@ -18,15 +18,22 @@ Samples = npt.NDArray[np.float32]
 class SpeedConfig(Part):
     factors: tuple[Annotated[float, Field(ge=0.1, le=10)], ...] = Field((0.9, 1.0, 1.1), min_length=1)
     """Length factors drawn uniformly per utterance (1.1 = slower, longer)."""
+    every: bool = False
+    """Draw none: a pass over the data has every utterance once with each factor, as if the data were that much more."""
+
+
+def rates_of(config: SpeedConfig, sample_rate: int) -> Int64:
+    """The rates utterances are resampled to, one for each factor: int(sample_rate x factor)."""
+    return np.array([int(sample_rate * factor) for factor in config.factors], dtype=np.int64)
 
 
 def draw_rates(config: SpeedConfig, utterances: Int64, sample_rate: int, *, seed: int, epoch: int) -> Int64:
-    """The rate each utterance is resampled to, [n] -> [n]: int(sample_rate x factor), the factor drawn uniformly.
+    """The rate each utterance is resampled to, [n] -> [n]: one of `rates_of`, drawn uniformly.
 
     A pure function of (seed, epoch, number of the utterance): neither order nor batch nor worker matter.
     Source: Ko et al. 2015; rates as in the reference.
     """
-    rates = np.array([int(sample_rate * factor) for factor in config.factors], dtype=np.int64)
+    rates = rates_of(config, sample_rate)
     state = _mixed(_mixed(_mixed(np.uint64(seed % 2**64)) ^ np.uint64(epoch)) ^ utterances.astype(np.uint64))
     choice: Int64 = ((state >> np.uint64(32)) * np.uint64(len(rates)) >> np.uint64(32)).astype(np.int64)
     return np.asarray(rates[choice])
