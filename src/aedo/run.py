@@ -9,6 +9,7 @@ NAME-HASH/
   events.jsonl         steps skipped and utterances left out, each with its reason
   tensorboard/
   checkpoints/LABEL/   model.safetensors, checkpoint.json, and state.pt where training can continue
+                       (of further devices: state-rank1.pt, ...)
   recog/LABEL/         SET.jsonl (one line per utterance) and SET.json (totals)
 """
 
@@ -73,6 +74,10 @@ class Checkpoint:
     @property
     def state(self) -> Path:
         return self.folder / "state.pt"
+
+    def state_of(self, rank: int) -> Path:
+        """The state of one of the devices of a training; that of rank 0 is `state`."""
+        return self.folder / f"state-rank{rank}.pt" if rank else self.state
 
 
 @dataclass(frozen=True)
@@ -196,13 +201,18 @@ class RunFolder:
         if label == "best" and epochs:
             scored = [checkpoint for checkpoint in epochs if checkpoint.scores]
             if scored:
-                key = "dev_ce" if "dev_ce" in scored[-1].scores else min(scored[-1].scores)
+                key = self.best_key()
                 return min(scored, key=lambda c: (c.scores.get(key, float("inf")), c.epoch))
         for checkpoint in found:
             if checkpoint.label == label:
                 return checkpoint
         there = ", ".join(checkpoint.label for checkpoint in found) or "none yet"
         raise UserError(f"{self.checkpoint_folder}: no checkpoint {label!r}; there are: {there}")
+
+    def best_key(self) -> str:
+        """What makes a checkpoint the best: dev_ce, or the first dev score of a model without decoder."""
+        keys = {key for checkpoint in self.checkpoints() for key in checkpoint.scores}
+        return "dev_ce" if "dev_ce" in keys or not keys else min(keys)
 
     def load_model(self, label: str, device: str | torch.device = "cpu") -> AED:
         """The model with the weights of a checkpoint, in evaluation mode."""

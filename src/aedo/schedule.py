@@ -149,30 +149,54 @@ class Leg(Part):
     """Sub-epochs, the last of which has the value `end`."""
     end: float = Field(gt=0)
     spacing: Literal["linear", "geometric"] = "linear"
+    start: float | None = Field(None, gt=0)
+    """Value of the first sub-epoch; None: the one at which the leg before ended."""
+
+    def between(self, start: float, share: float) -> float:
+        """The value at a share of the way from `start` to the end."""
+        if self.spacing == "geometric":
+            return start * (self.end / start) ** share
+        return start + (self.end - start) * share
 
 
 class ByEpoch(Part):
     """One value per sub-epoch, evenly or geometrically spaced in legs ("fine-tuning" of the reference).
 
-    A leg's first sub-epoch has the value at which the leg before ended (at first: `start`), its last one has the leg's
-    end; so at a joint two sub-epochs have the same value.  The last value holds afterwards.
+    A leg's first sub-epoch has the value at which the leg before ended (at first: `start`) unless it has a start of its
+    own, its last one has the leg's end; so at a joint two sub-epochs have the same value.  The last value holds
+    afterwards.
     """
 
     kind: Literal["by_epoch"] = "by_epoch"
     start: float = Field(gt=0)
     legs: tuple[Leg, ...] = Field(min_length=1)
+    continuous: bool = False
+    """Change with every micro-step; a leg then arrives where its last sub-epoch ends."""
 
     def at(self, progress: Progress) -> float:
-        epoch, start = math.floor(progress.epoch), self.start
+        epoch = progress.epoch if self.continuous else math.floor(progress.epoch)
+        before = self.start
         for leg in self.legs:
-            if epoch < leg.epochs - 1:
-                share = epoch / (leg.epochs - 1)
-                geometric = leg.spacing == "geometric"
-                return start * (leg.end / start) ** share if geometric else start + (leg.end - start) * share
-            if epoch == leg.epochs - 1:
+            start, way = before if leg.start is None else leg.start, leg.epochs - (not self.continuous)
+            if epoch < way:
+                return leg.between(start, epoch / way)
+            if epoch == way and not self.continuous:
                 return leg.end
-            epoch, start = epoch - leg.epochs, leg.end
-        return start
+            epoch, before = epoch - leg.epochs, leg.end
+        return before
+
+
+class PowerDecay(Part):
+    """start x (1 + x) ^ -power, x from 0."""
+
+    kind: Literal["power_decay"] = "power_decay"
+    unit: Unit = "update"
+    start: float = Field(ge=0)
+    power: float = Field(gt=0)
+
+    def at(self, progress: Progress) -> float:
+        x: float = getattr(progress, self.unit)
+        return self.start * (1.0 + x) ** -self.power
 
 
 class Steps(Part):
@@ -196,7 +220,9 @@ class Steps(Part):
         return self.values[sum(x >= node for node in self.nodes)]
 
 
-AnySchedule = Constant | PiecewiseLinear | WarmupInverseSqrt | WavingInverseSqrt | WarmupCosine | ByEpoch | Steps
+AnySchedule = (
+    Constant | PiecewiseLinear | WarmupInverseSqrt | WavingInverseSqrt | WarmupCosine | ByEpoch | PowerDecay | Steps
+)
 
 Schedule = Annotated[AnySchedule, Field(discriminator="kind")]
 """Further kinds join this union."""
@@ -208,3 +234,14 @@ Scheduled = float | Schedule
 def value_at(value: float | AnySchedule, progress: Progress) -> float:
     """The value of a number or schedule at this point of training."""
     return float(value) if isinstance(value, (int, float)) else value.at(progress)
+
+
+def peak_of(schedule: AnySchedule) -> float:
+    """Largest value of a schedule."""
+    if isinstance(schedule, (PiecewiseLinear, Steps)):
+        return max(schedule.values)
+    if isinstance(schedule, ByEpoch):
+        return max(value for leg in schedule.legs for value in (schedule.start, leg.start or 0.0, leg.end))
+    if isinstance(schedule, PowerDecay):
+        return schedule.start
+    return schedule.value if isinstance(schedule, Constant) else schedule.peak

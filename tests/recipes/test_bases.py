@@ -38,6 +38,7 @@ def table(base: str) -> dict[str, Any]:
         "frames": e.batch.max_samples / FRAME,
         "accumulate": e.train.accumulate,
         "precision": e.train.precision,
+        "scaler": e.train.grad_scaler,
         "eps": e.train.optimizer.eps,
         "rate": (rate.peak, rate.warmup, rate.norm),
         "masks": (masks.steps, masks.frames_per_mask, masks.max_band_width, masks.max_time_width),
@@ -53,6 +54,7 @@ def test_each_base_of_the_reference_differs_from_the_one_before_as_published() -
         "frames": 15_000,
         "accumulate": 4,
         "precision": "float32",
+        "scaler": "auto",
         "eps": 1e-8,
         "rate": (2.5e-3, 40_000, 40_000),
         "masks": ((10_000, 20_000, 40_000), 100, 16, 20),
@@ -64,11 +66,11 @@ def test_each_base_of_the_reference_differs_from_the_one_before_as_published() -
     assert table("11gb") == expected
     late = (5_000, 15_000, 25_000)
     expected |= {"frames": 40_000, "accumulate": 2, "precision": "bfloat16", "rate": (2e-3, 20_000, 20_000)}
-    expected |= {"masks": (late, 100, 16, 20)}
+    expected |= {"masks": (late, 100, 16, 20), "scaler": "on"}
     assert table("24gb") == expected
     expected |= {"eps": 1e-16, "masks": (late, 200, 10, 20)}
     assert table("24gb-v2") == expected
-    expected |= {"rate": (2.5e-3, 20_000, 20_000), "clip": 5.0}
+    expected |= {"rate": (2.5e-3, 20_000, 20_000), "clip": 5.0, "scaler": "auto"}
     assert table("24gb-v3") == expected
     expected |= {"rate": (1e-3, 20_000, 20_000)}
     expected |= {"spared": ("batch_norm", "layer_norm", "embedding", "relative_position")}

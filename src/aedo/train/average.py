@@ -9,7 +9,11 @@ from torch import Tensor
 from aedo.errors import UserError
 from aedo.run import Checkpoint, RunFolder, load_weights
 from aedo.train.checkpoint import write_checkpoint
+from aedo.train.config import TrainConfig
 from aedo.train.keep import best_epochs, last_part
+
+MOVING = "ema"
+"""Label of the moving average."""
 
 
 def mean_weights(checkpoints: Sequence[Checkpoint]) -> dict[str, Tensor]:
@@ -45,6 +49,30 @@ def write_average(run: RunFolder, label: str, checkpoints: Sequence[Checkpoint])
     if folder.is_dir() and Checkpoint.read(folder) == average:
         return average
     write_checkpoint(average, mean_weights(checkpoints), None)
+    return average
+
+
+def average_at_end(run: RunFolder, config: TrainConfig, moving: dict[str, Tensor] | None) -> list[Checkpoint]:
+    """Every average that a finished training wants; `moving` are the weights of its moving average, if it has one."""
+    made = []
+    if config.average_fraction > 0:
+        made.append(average_fraction(run, config.average_fraction))
+    if config.average_last > 0:
+        made.append(average_last(run, config.average_last))
+    if config.average_best > 0:
+        made.append(average_best(run, config.average_best, run.best_key()))
+    if moving is not None:
+        made.append(write_moving(run, moving))
+    return made
+
+
+def write_moving(run: RunFolder, weights: dict[str, Tensor]) -> Checkpoint:
+    """Write the moving average that ended with the last sub-epoch as the checkpoint `ema`, unless it is there."""
+    last = run.checkpoint("last")
+    folder = run.checkpoint_folder / MOVING
+    average = Checkpoint(folder, MOVING, last.epoch, last.micro_step, last.update, averaged=[last.label])
+    if not (folder.is_dir() and Checkpoint.read(folder) == average):
+        write_checkpoint(average, weights, None)
     return average
 
 

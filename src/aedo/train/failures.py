@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aedo.errors import UserError
 from aedo.run import RunFolder
+from aedo.train.precision import Precision
 from aedo.train.step import Update
 
 NAMED = 5
@@ -13,8 +14,8 @@ NAMED = 5
 class Failures:
     """Counts skipped micro-steps in a row, and ends the training where they don't end."""
 
-    def __init__(self, limit: int) -> None:
-        self.limit, self.in_a_row = limit, 0
+    def __init__(self, limit: int, precision: Precision) -> None:
+        self.limit, self.precision, self.in_a_row = limit, precision, 0
         self._known: set[str] = set()
 
     def first_time(self, utterance: str) -> bool:
@@ -34,15 +35,17 @@ class Failures:
             _some(ids) for ids in update.bad[:NAMED]
         )
 
-    def check(self, run: RunFolder) -> None:
-        """UserError where more micro-steps in a row failed than the experiment allows."""
+    def check(self, run: RunFolder, micro_step: int) -> None:
+        """UserError where more micro-steps in a row, up to `micro_step`, failed than the experiment allows."""
         if self.in_a_row > self.limit:
             newest = run.resumable()
             intact = "there is no checkpoint yet" if newest is None else f"checkpoint {newest.label} is intact"
             raise UserError(
-                f"{run.path}: {self.in_a_row} micro-steps in a row had a loss or gradient that is not finite (limit: "
-                f"train.max_bad_steps {self.limit}); {intact}; the utterances are named in events.jsonl. "
-                "Try a lower learning rate, clipped gradients or float32"
+                f"{run.path}: {self.in_a_row} micro-steps in a row (since micro-step {micro_step - self.in_a_row + 1}) "
+                f"had a loss or gradient that is not finite in {self.precision} (limit: train.max_bad_steps "
+                f"{self.limit}); {intact}; the utterances are named in events.jsonl. "
+                "Try a lower learning rate, clipped gradients or "
+                + ("bfloat16" if self.precision == "float16" else "float32")
             )
 
 

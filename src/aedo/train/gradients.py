@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -9,27 +10,58 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from aedo.config import Part
-from aedo.schedule import Progress
+from aedo.schedule import Progress, Scheduled, value_at
+
+NOISE_BOUND = 2.0
+"""Standard deviations at which the noise is cut off."""
 
 
 class GradientConfig(Part):
+    divide: bool = False
+    """Divide the gradients by the number of micro-steps of the update (the reference leaves their sum)."""
+    noise: Scheduled = 0.0
+    """Standard deviation of the noise added to every gradient."""
     clip_norm: float | None = Field(None, gt=0)
     """Largest global L2 norm; None: no clipping (the norm is logged all the same)."""
 
     def build(self) -> GradientTransform:
-        return GradientTransform(self.clip_norm)
+        return GradientTransform(self.noise, self.clip_norm)
 
 
 class GradientTransform:
-    """Clips the gradients by their global L2 norm, in place.  Source: Pascanu et al. 2013."""
+    """Adds noise to the gradients, then clips them by their global L2 norm, in place.
 
-    def __init__(self, clip_norm: float | None) -> None:
-        self.clip_norm = clip_norm
+    Source: noise Neelakantan et al. 2015, clipping Pascanu et al. 2013.
+    """
+
+    def __init__(self, noise: Scheduled, clip_norm: float | None) -> None:
+        self.noise, self.clip_norm = noise, clip_norm
+
+    def noisy(self, progress: Progress) -> bool:
+        """Whether random numbers will be drawn."""
+        return value_at(self.noise, progress) > 0
 
     def __call__(self, parameters: Sequence[nn.Parameter], progress: Progress) -> Tensor:
         """The norm before clipping, a scalar on the parameters' device; nothing is waited for."""
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        if self.noisy(progress):
+            std = value_at(self.noise, progress)
+            for gradient in gradients:
+                gradient.add_(truncated_normal(gradient), alpha=std)
         norm = torch.nn.utils.get_total_norm(gradients)
         if self.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, self.clip_norm, norm)
         return norm
+
+
+def truncated_normal(like: Tensor) -> Tensor:
+    """Standard normal numbers, those beyond two standard deviations drawn anew (by inversion: nothing is repeated)."""
+    bound = math.erf(NOISE_BOUND / math.sqrt(2.0))
+    return torch.empty_like(like).uniform_(-bound, bound).erfinv_().mul_(math.sqrt(2.0))
+
+
+def divide(parameters: Sequence[nn.Parameter], divisor: float) -> None:
+    """Divide all gradients, in place."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if divisor != 1 and gradients:
+        torch._foreach_div_(gradients, divisor)

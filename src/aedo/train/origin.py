@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aedo.errors import UserError
 from aedo.experiment import Experiment
 from aedo.files import new_folder, sha256
 from aedo.model.aed import AED
@@ -33,8 +34,23 @@ class Origin:
         return cls(run, run.checkpoint(label))
 
     def adopt(self, experiment: Experiment) -> Experiment:
-        """The experiment with the tokenizer that the weights belong to."""
-        return experiment.with_("tokenizer", self.run.experiment().tokenizer)
+        """The experiment with the tokenizer that the weights belong to, and their learning rate where it is wanted."""
+        experiment = experiment.with_("tokenizer", self.run.experiment().tokenizer)
+        finetune = experiment.train.finetune
+        if finetune is None or finetune.start != "origin":
+            return experiment
+        return experiment.with_("train.finetune.start", self.learning_rate())
+
+    def learning_rate(self) -> float:
+        """The last one behind the weights; UserError where the run's log does not tell it."""
+        rates = {line["epoch"]: float(line["lr"]) for line in self.run.epochs()}
+        rate = rates.get(self.checkpoint.epoch, 0.0)
+        if rate <= 0:
+            raise UserError(
+                f"{self.run.path / 'log.jsonl'}: tells no learning rate of sub-epoch {self.checkpoint.epoch}, with "
+                "which ftfromlast would begin; leave ftfromlast out"
+            )
+        return rate
 
     def copy_tokenizer(self, folder: Path) -> None:
         with new_folder(folder) as new:
@@ -74,6 +90,18 @@ class Origin:
             for part in _MODEL
             for path, old, new in _differences(_tree(before, part), _tree(experiment, part))
         ]
+
+
+def adopted(name: str, experiment: Experiment, origin: Origin | None) -> Experiment:
+    """The experiment as it is trained, with what an origin brings along; UserError where fine-tuning has none."""
+    if origin is not None:
+        return origin.adopt(experiment)
+    if experiment.train.finetune is not None:
+        raise UserError(
+            f"{name}: fine-tuning begins from the weights of another run: give --from RUN (its last checkpoint) or "
+            "--from RUN@LABEL, or leave the finetune tag out"
+        )
+    return experiment
 
 
 def _tree(experiment: Experiment, part: str) -> dict[str, Any]:

@@ -29,6 +29,8 @@ SPELLED: dict[str, Sets] = {
         {f"{RATE}.unit": "fraction", f"{RATE}.nodes": (0.45, 0.9, 1.0), f"{RATE}.values": (1e-5, 1e-3, 1e-5, 1e-6)},
     ),
     "lrlinfrac1e_5_02": ("24gb-v6", {f"{RATE}.nodes": (0.2, 0.9, 1.0)}),
+    "lrpre10": ("24gb-v6", {f"{RATE}.kind": "by_epoch", f"{RATE}.start": 1e-7}),
+    "lrpre9": ("24gb-v6", {f"{RATE}.kind": "by_epoch", f"{RATE}.start": 1e-4}),
     "oclr": (
         "24gb-v6",
         {f"{RATE}.nodes": (1_235_250, 2_470_500, 2_747_250), f"{RATE}.values": (9e-5, 9e-4, 9e-5, 1e-6)},

@@ -5,7 +5,17 @@ from __future__ import annotations
 from aedo.experiment import Experiment
 from aedo.recipes.notation import Range
 from aedo.recipes.registry import UnfitError, tag
-from aedo.schedule import AnySchedule, ByEpoch, Constant, PiecewiseLinear, Steps, WarmupCosine, WavingInverseSqrt
+from aedo.schedule import (
+    ByEpoch,
+    Constant,
+    Leg,
+    PiecewiseLinear,
+    PowerDecay,
+    Steps,
+    WarmupCosine,
+    WavingInverseSqrt,
+    peak_of,
+)
 
 RATES = Range(1e-12, 10)
 STEPS = Range(1, 100_000_000)
@@ -27,20 +37,29 @@ NODES: dict[tuple[int, int], tuple[int, int, int]] = {
 frames in a batch and number of sub-epochs; measured by the reference."""
 
 
-def peak_of(schedule: AnySchedule) -> float:
-    """Largest value of a schedule."""
-    if isinstance(schedule, (PiecewiseLinear, Steps)):
-        return max(schedule.values)
-    if isinstance(schedule, ByEpoch):
-        return max(schedule.start, *(leg.end for leg in schedule.legs))
-    return schedule.value if isinstance(schedule, Constant) else schedule.peak
+PRE10 = ByEpoch(
+    start=1e-7,
+    legs=tuple(Leg(epochs=epochs, start=1e-7, end=1e-3) for epochs in (10, 10, 10, 30)),
+)
+"""From almost nothing to 1e-3 again in every stage of a growing encoder, the last of which takes 30 sub-epochs."""
+
+PRE9 = ByEpoch(
+    start=1e-4,
+    legs=(
+        *(Leg(epochs=10, start=1e-4, end=1e-3) for _ in range(3)),
+        Leg(epochs=10, start=1e-4, end=5e-4),
+        Leg(epochs=20, end=1e-3),
+    ),
+)
+"""The same with a shorter way up: from 1e-4, and in the last stage with a bend at 5e-4."""
 
 
 @tag("lr{peak:number}", peak=RATES)
 def learning_rate(e: Experiment, peak: float) -> Experiment:
     """Peak learning rate (lr1e_3 = 0.001, lr09e_3 = 0.0009); a schedule given by its values is scaled as a whole.
 
-    Reported: 2.5e-3 diverges with 24gb-v3; 1e-3 7.01, 0.9e-3 6.99.
+    Why: the value that decides most about convergence.  Reported: 2.5e-3 diverges with 24gb-v3; 1e-3 7.01, 0.9e-3
+    6.99.
     """
     schedule = e.train.learning_rate
     if isinstance(schedule, Constant):
@@ -48,8 +67,8 @@ def learning_rate(e: Experiment, peak: float) -> Experiment:
     if isinstance(schedule, (PiecewiseLinear, Steps)):
         factor = peak / peak_of(schedule)
         return e.with_("train.learning_rate.values", tuple(float(f"{v * factor:.12g}") for v in schedule.values))
-    if isinstance(schedule, ByEpoch):
-        raise UnfitError("the learning rate is given by sub-epoch; it has no peak to set")
+    if isinstance(schedule, (ByEpoch, PowerDecay)):
+        raise UnfitError(f"the learning rate is of kind {schedule.kind}; it has no peak to set")
     return e.with_("train.learning_rate.peak", peak)
 
 
@@ -66,7 +85,7 @@ def warmup(e: Experiment, steps: int) -> Experiment:
 def inverse_sqrt_norm(e: Experiment, steps: int) -> Experiment:
     """Micro-steps behind the warm-up after which the learning rate has fallen by the square root of 2.
 
-    Reported: lrdecnorm40k 6.89 (test-other 7.39), unclear.
+    Why: a slower decay keeps the rate high for longer.  Reported: lrdecnorm40k 6.89 (test-other 7.39), unclear.
     """
     return e.with_("train.learning_rate.norm", steps)
 
@@ -75,7 +94,7 @@ def inverse_sqrt_norm(e: Experiment, steps: int) -> Experiment:
 def noam(e: Experiment) -> Experiment:
     """Inverse square root with the length of the warm-up as its norm, whatever the warm-up is.
 
-    Source: Vaswani et al. 2017; the form of ESPnet.
+    Why: one number less to choose.  Source: Vaswani et al. 2017; the form of ESPnet.
     """
     schedule = e.train.learning_rate
     if not hasattr(schedule, "warmup") or not hasattr(schedule, "norm"):
@@ -87,7 +106,10 @@ def noam(e: Experiment) -> Experiment:
 
 @tag("lrcos", after=["lr", "warmup", "lrdecnorm", "noam"])
 def waving(e: Experiment) -> Experiment:
-    """Inverse square root times a cosine of period 10k micro-steps.  Reported: 7.46 vs 7.07 (24gb-v4), worse."""
+    """Inverse square root times a cosine of period 10k micro-steps.
+
+    Why: restarts may lead out of poor minima.  Reported: 7.46 vs 7.07 (24gb-v4), worse.
+    """
     schedule = e.train.learning_rate
     if schedule.kind != "warmup_inverse_sqrt":
         raise UnfitError(f"it bends an inverse square root, but the learning rate is of kind {schedule.kind}")
@@ -99,7 +121,7 @@ def waving(e: Experiment) -> Experiment:
 def cosine_annealing(e: Experiment, warmup: float) -> Experiment:
     """Linear warm-up over so many sub-epochs, then half a cosine down to 1e-6 at the end of the training.
 
-    Source: Loshchilov & Hutter 2017.
+    Why: ends smoothly without a choice of nodes.  Source: Loshchilov & Hutter 2017.
     """
     if warmup >= e.train.epochs:
         raise UnfitError(f"a warm-up of {warmup:g} sub-epochs leaves nothing of a training of {e.train.epochs}")
@@ -113,7 +135,7 @@ def cosine_annealing(e: Experiment, warmup: float) -> Experiment:
     "lrlin{start:number}_{peak:count}",
     "lrlin{start:number}_{peak:count}_{descent:count}_{end:count}",
     "lrlin",
-    after=["lr", "bs", "ep", "warmup", "lrdecnorm"],
+    after=["lr", "bs", "ep", "part", "warmup", "lrdecnorm"],
     start=RATES,
     peak=STEPS,
     descent=STEPS,
@@ -128,36 +150,40 @@ def linear(
 ) -> Experiment:
     """Straight up, straight down, a flat tail: lrlin1e_5_450k rises from 1e-5 to 1e-3 at micro-step 450k and falls.
 
-    The peak is 100 times the start, the values at the end of the descent and of the training are the start and a tenth
-    of it.  The steps that the name does not give come from the reference's table by batch size and number of
-    sub-epochs (45 %, 90 % and 100 % of the training); lrlin1e_5_450k_900k_982k gives all.  Plain `lrlin` rises from 0
-    to 1e-3 in 20k.
+    The peak is 100 times the start, the values at the end of the descent and of the training are the start and a
+    tenth of it.  The steps that the name does not give come from the reference's table by batch size and number of
+    sub-epochs (45 %, 90 % and 100 % of the training); lrlin1e_5_450k_900k_982k gives all.  Where the table has no
+    row for the number of sub-epochs, the peak tells the row and with it the length of the training: with batches of
+    15k frames, lrlin1e_5_295k means 500 sub-epochs.  Plain `lrlin` rises from 0 to 1e-3 in 20k.
 
-    Reported: lrlin1e_5_450k 5.9 vs 7.07 (24gb-v4), 5.44 vs 6.30 (24gb-v6); there with the peak at 20k 5.87, 50k 5.82,
-    100k 5.55, 600k 5.41, 800k 5.60.  Plain lrlin 6.48 (24gb-v4).
+    Why: a long way up lets the rate be high without diverging, the way down and the tail collect the gain.
+    Reported: lrlin1e_5_450k 5.9 vs 7.07 (24gb-v4), 5.44 vs 6.30 (24gb-v6); there with the peak at 20k 5.87, 50k
+    5.82, 100k 5.55, 600k 5.41, 800k 5.60.  Plain lrlin 6.48 (24gb-v4).
     """
     if descent is None or end is None:
-        default_peak, descent, end = _table(e)
+        epochs, (default_peak, descent, end) = _row(e, peak)
         peak = peak or (default_peak if start else 20_000)
+        e = e if epochs == e.train.epochs else e.with_("train.epochs", epochs)
     assert peak is not None
     scale = start or 1e-5
     values = tuple(float(f"{scale * factor:.12g}") for factor in (0.0 if start is None else 1.0, 100.0, 1.0, 0.1))
     return e.with_("train.learning_rate", PiecewiseLinear(nodes=(peak, descent, end), values=values))
 
 
-def _table(e: Experiment) -> tuple[int, int, int]:
+def _row(e: Experiment, peak: int | None) -> tuple[int, tuple[int, int, int]]:
+    """Sub-epochs and steps: of the training's own length, else of the length that has its peak there."""
     size, epochs = e.batch.max_samples, e.train.epochs
     frames = size / e.features.hop if isinstance(size, (int, float)) else 0.0
-    nodes = NODES.get((int(frames / 1000), epochs)) if frames % 1000 == 0 else None
-    if nodes is None or e.order.partition != 20:
-        same_size = [f"bs{k}k-ep{n}" for k, n in NODES if 1000 * k == frames]
-        known = ", ".join(same_size or [f"bs{k}k-ep{n}" for k, n in NODES])
-        raise UnfitError(
-            f"no steps are known for batches of {frames:g} frames, {epochs} sub-epochs and {e.order.partition} of them"
-            f" a pass, only for {known} with part20; give all steps (lrlin1e_5_450k_900k_982k) or shares of training"
-            " (lrlinfrac1e_5)"
-        )
-    return nodes
+    rows = {n: nodes for (k, n), nodes in NODES.items() if 1000 * k == frames and e.order.partition == 20}
+    for row, nodes in rows.items():
+        if row == epochs or (epochs not in rows and nodes[0] == peak):
+            return row, nodes
+    known = ", ".join([f"bs{k}k-ep{n}" for k, n in NODES if 1000 * k == frames] or [f"bs{k}k-ep{n}" for k, n in NODES])
+    raise UnfitError(
+        f"no steps are known for batches of {frames:g} frames, {epochs} sub-epochs and {e.order.partition} of them"
+        f" a pass, only for {known} with part20; give all steps (lrlin1e_5_450k_900k_982k) or shares of training"
+        " (lrlinfrac1e_5)"
+    )
 
 
 @tag(
@@ -176,11 +202,29 @@ def linear_by_fraction(e: Experiment, start: float, peak: float = 0.45) -> Exper
     return e.with_("train.learning_rate", PiecewiseLinear(unit="fraction", nodes=(peak, 0.9, 1.0), values=values))
 
 
+@tag("lrpre10", after=["lr", "warmup", "lrdecnorm"])
+def restarts_of_growth(e: Experiment) -> Experiment:
+    """By sub-epoch: 1e-7 to 1e-3 in 10, three times over, then once more in 30; 1e-3 ever after.
+
+    Why: the rates of an encoder that grows every 10 sub-epochs.  The original, on Switchboard, then followed the dev
+    score down.
+    """
+    return e.with_("train.learning_rate", PRE10)
+
+
+@tag("lrpre9", after=["lr", "warmup", "lrdecnorm"])
+def higher_restarts_of_growth(e: Experiment) -> Experiment:
+    """By sub-epoch: 1e-4 to 1e-3 in 10, three times over, then 1e-4 to 5e-4 in 10 and to 1e-3 in 20; 1e-3 later."""
+    return e.with_("train.learning_rate", PRE9)
+
+
 @tag("oclr", after=["lr", "warmup", "lrdecnorm"])
 def one_cycle(e: Experiment) -> Experiment:
     """The one cycle of the TensorFlow original: 9e-5 to 9e-4 and back in 915 sub-epochs each, 1e-6 at 2035.
 
-    A sub-epoch counts as 1350 micro-steps.  Source: Smith & Topin 2019.
+    A sub-epoch counts as 1350 micro-steps.
+
+    Why: parity with the original's training.  Source: Smith & Topin 2019.
     """
     nodes = tuple(1350 * epoch for epoch in (915, 2 * 915, 2035))
     return e.with_("train.learning_rate", PiecewiseLinear(nodes=nodes, values=(9e-5, 9e-4, 9e-5, 1e-6)))

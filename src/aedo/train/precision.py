@@ -1,0 +1,28 @@
+"""Numbers of fewer bits: autocast of the model, and the scale that keeps small gradients from vanishing in them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+Precision = Literal["float32", "bfloat16", "float16"]
+ScalerChoice = Literal["auto", "on", "off"]
+
+LEAST_SCALE = 1.0
+"""Gradients that overflow even at this scale are no matter of scaling."""
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """Matrix products in `precision`; parameters stay float32.  Source: Micikevicius et al. 2018."""
+    kind = torch.float16 if precision == "float16" else torch.bfloat16
+    return torch.autocast(device.type, kind, enabled=precision != "float32")
+
+
+def gradient_scaler(precision: Precision, choice: ScalerChoice, device: torch.device) -> torch.amp.GradScaler | None:
+    """Multiplies the loss by a power of two, which halves when gradients overflow; None where none is wanted.
+
+    `auto`: for float16 only, whose smallest number is 6e-8; bfloat16 has the range of float32.
+    """
+    wanted = choice == "on" or (choice == "auto" and precision == "float16")
+    return torch.amp.GradScaler(device.type) if wanted else None
