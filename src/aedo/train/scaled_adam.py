@@ -136,5 +136,6 @@ class ScaledAdam(torch.optim.Optimizer):
 
 
 def _row(values: list[float], like: Tensor) -> Tensor:
-    """[N] on the device of another tensor."""
-    return torch.tensor(values, dtype=like.dtype, device=like.device)
+    """[N] on the device of another tensor; from pinned memory, so that the host need not wait for it."""
+    row = torch.tensor(values, dtype=like.dtype)
+    return (row.pin_memory() if like.is_cuda else row).to(like.device, non_blocking=True)
