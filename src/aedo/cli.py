@@ -12,6 +12,7 @@ from aedo.errors import UserError
 VERBS = (
     "prepare",
     "train",
+    "sweep",
     "recog",
     "transcribe",
     "score",

@@ -55,7 +55,7 @@ class SetOfCuts:
     def read(cls, manifest: Manifest, name: str, data: Path) -> SetOfCuts:
         return cls(name, str(data.resolve()), tuple(manifest.cut(i) for i in range(len(manifest))))
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Changes when an utterance, its audio or its text does."""
         content = hashlib.sha256()
@@ -117,15 +117,8 @@ def decode_set(
     audio cannot be used is scored as if nothing had been recognised, with the reason beside it.  `progress` gets the
     number of utterances done.
     """
-    folder = decoding.folder
+    folder, made_from = decoding.folder, _made_from(decoding, cuts)
     path = folder / f"{cuts.name}.json"
-    made_from = {
-        "checkpoint": decoding.checkpoint.label,
-        "checkpoint_digest": hashlib.sha256(decoding.checkpoint.describe().encode()).hexdigest()[:16],
-        "search": decoding.search,
-        "data": cuts.data,
-        "data_digest": cuts.digest,
-    }
     kept = None if again else _kept(path, made_from)
     if kept is not None:
         return Decoded(kept, fresh=False)
@@ -153,6 +146,22 @@ def decode_set(
         write_text(folder / f"{cuts.name}.jsonl", "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in ordered))
         write_text(path, json.dumps(totals, ensure_ascii=False, indent=1) + "\n")
     return Decoded(totals, fresh=True)
+
+
+def decoded(decoding: Decoding, cuts: SetOfCuts) -> dict[str, Any] | None:
+    """Contents of SET.json if results of this very checkpoint, search and set are on the disk."""
+    return _kept(decoding.folder / f"{cuts.name}.json", _made_from(decoding, cuts))
+
+
+def _made_from(decoding: Decoding, cuts: SetOfCuts) -> dict[str, Any]:
+    """What decides about the results, as SET.json records it."""
+    return {
+        "checkpoint": decoding.checkpoint.label,
+        "checkpoint_digest": hashlib.sha256(decoding.checkpoint.describe().encode()).hexdigest()[:16],
+        "search": decoding.search,
+        "data": cuts.data,
+        "data_digest": cuts.digest,
+    }
 
 
 def _kept(path: Path, made_from: dict[str, Any]) -> dict[str, Any] | None:

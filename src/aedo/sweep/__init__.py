@@ -1,0 +1,1 @@
+"""Many experiments with one command: trained, recognised, and compared on one page."""
