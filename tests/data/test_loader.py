@@ -104,6 +104,14 @@ def test_batches_hold_what_the_files_say(corpus: Manifest) -> None:
             assert not ids[count:].any()
 
 
+KINDS = {
+    "laplace": TINY,
+    "bucket": TINY.with_("order.kind", "bucket").with_("order.buckets", 4),
+    "fixed": TINY.with_("order.kind", "fixed").with_("batch.count_labels", True),
+    "every speed": TINY.with_("order.kind", "fixed").with_("augment.speed.every", True),
+}
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_batches_are_the_same_whatever_the_workers(faulty: Manifest, workers: int) -> None:
     experiment = TINY.with_("loader.max_bad_fraction", 1.0)
@@ -120,7 +128,7 @@ def test_batches_are_the_same_whatever_the_workers(faulty: Manifest, workers: in
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.integers(0, 5), st.integers(1, 8), st.integers(20_000, 300_000), st.integers(1, 9), st.integers(1, 3),
-    st.sampled_from(["laplace", "random", "sorted"]), st.integers(0, 2),
+    st.sampled_from(["laplace", "random", "sorted", "bucket", "fixed"]), st.integers(0, 2),
 )  # fmt: skip
 def test_plans_are_pure_complete_and_within_budget(
     corpus: Manifest, seed: int, number: int, budget: int, most: int, partition: int, kind: str, rank: int
@@ -155,11 +163,22 @@ def test_the_budget_holds_for_perturbed_lengths(corpus: Manifest) -> None:
     assert changed > 10
 
 
-def test_resuming_at_a_batch_gives_the_tail(corpus: Manifest) -> None:
-    source = loader(corpus)
-    whole = epoch(source, 2)
+@pytest.mark.parametrize("kind", KINDS)
+def test_resuming_at_a_batch_gives_the_tail_with_and_without_workers(corpus: Manifest, kind: str) -> None:
+    whole = epoch(loader(corpus, KINDS[kind]), 2)
     for start in (0, 1, len(whole) - 1, len(whole)):
-        assert epoch(loader(corpus), 2, start) == whole[start:]
+        assert epoch(loader(corpus, KINDS[kind]), 2, start) == whole[start:]
+    assert epoch(loader(corpus, KINDS[kind].with_("loader.workers", 1)), 2, 1) == whole[1:]
+
+
+def test_every_speed_reads_every_utterance_at_every_speed(corpus: Manifest) -> None:
+    source, seen = loader(corpus, KINDS["every speed"]), []
+    for numbers, loaded in zip(source.plan(1, START), source.batches(1, START), strict=True):
+        assert loaded.batch is not None
+        assert loaded.batch.audio.numel() <= 100_000
+        ratios = loaded.batch.audio_lengths.numpy() / corpus.num_samples[numbers]
+        seen += [(name, round(float(ratio), 2)) for name, ratio in zip(loaded.batch.ids, ratios)]
+    assert sorted(seen) == sorted((corpus.id(i), speed) for i in range(len(corpus)) for speed in (0.9, 1.0, 1.1))
 
 
 def test_a_scheduled_budget_is_taken_at_the_start_of_the_epoch(corpus: Manifest) -> None:

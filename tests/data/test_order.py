@@ -10,7 +10,7 @@ from aedo.data.order import OrderConfig, epoch_order, shortest
 LENGTHS = st.lists(st.integers(0, 500_000), max_size=60).map(lambda values: np.array(values, dtype=np.int64))
 CONFIGS = st.builds(
     OrderConfig,
-    kind=st.sampled_from(["laplace", "sorted", "random"]),
+    kind=st.sampled_from(["laplace", "sorted", "random", "bucket", "fixed"]),
     bin_size=st.integers(1, 20),
     partition=st.integers(1, 7),
 )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aedo.data.batch import fill_batches
+from aedo.data.batch import Candidates, fill_batches
 from aedo.data.order import OrderConfig, epoch_order, laplace, longest_first, part_bounds
 
 CASES: list[dict[str, Any]] = json.loads((Path(__file__).parent / "data" / "laplace.json").read_text())["cases"]
@@ -44,9 +44,9 @@ def test_batches_equal_the_reference(case: dict[str, Any], epoch: dict[str, Any]
     most = case["max_seq_length_targets"]
     targets = np.array(case["target_lens"])[order]
     left_out = np.zeros(len(order), bool) if most is None else targets > most
+    lengths = np.array(case["lens"])[order]
     planned = fill_batches(
-        order,
-        np.array(case["lens"])[order],
+        Candidates(order, np.full_like(order, 16000), lengths, lengths, targets),
         left_out,
         max_samples=case["batch_size"],
         max_utterances=case["max_seqs"],

@@ -21,6 +21,8 @@ D = TypeVar("D", np.float32, np.int64)
 class BatchConfig(Part):
     max_samples: Scheduled = 2_400_000
     """Padded size of a batch: utterances x longest one, in samples.  A schedule is evaluated at the epoch's start."""
+    count_labels: bool = False
+    """Whether padded labels belong to that size: utterances x (longest audio in samples + most labels)."""
     max_utterances: int = Field(200, ge=1)
     max_labels: int | None = Field(75, ge=2)
     """Utterances with more labels (EOS counted) are left out; None: no limit."""
@@ -41,11 +43,31 @@ class Batch:
     """[B] int64, on the CPU, EOS not counted."""
 
 
+class Candidates(NamedTuple):
+    """Utterances in the order in which batches are filled; arrays [n]."""
+
+    utterances: Int64
+    """Their numbers in the manifest."""
+    rates: Int64
+    """Rate each is resampled to; the rate of the audio itself leaves it as it is."""
+    lengths: Int64
+    """Samples of each after that."""
+    space: Int64
+    """Samples to reckon with when a batch is filled; no fewer than `lengths`."""
+    labels: Int64
+    """EOS not counted."""
+
+    def take(self, positions: Int64) -> Candidates:
+        return Candidates(*(values[positions] for values in self))
+
+
 class PlannedBatch(NamedTuple):
     """A batch before anything is read."""
 
     utterances: Int64
     """Their numbers in the manifest."""
+    rates: Int64
+    """Rate each is resampled to."""
     lengths: Int64
     """Their lengths in samples, after speed perturbation."""
     left_out: Int64
@@ -53,35 +75,39 @@ class PlannedBatch(NamedTuple):
 
 
 def fill_batches(
-    utterances: Int64,
-    lengths: Int64,
+    candidates: Candidates,
     left_out: npt.NDArray[np.bool_],
     *,
     max_samples: int,
     max_utterances: int,
+    count_labels: bool = False,
 ) -> list[PlannedBatch]:
-    """Utterances in their order, a batch closed when one more would not fit.  utterances, lengths, left_out: [n].
+    """Utterances in their order, a batch closed when one more would not fit.  left_out: [n].
 
     A batch fits while utterances x longest <= max_samples; an utterance too long on its own is a batch of one.  Those
     left out take no part, but belong to the batch they would have been in, so that each is reported at one place.
-    Source: RETURNN, BatchingIterDataPipe.
+    Source: RETURNN, BatchingIterDataPipe; counting labels: ESPnet, NumElementsBatchSampler.
     """
     closed: list[tuple[int, int]] = []
-    first = count = longest = 0
-    for position, (length, skipped) in enumerate(zip(lengths.tolist(), left_out.tolist())):
+    first = count = longest = most = 0
+    labels = candidates.labels if count_labels else np.zeros_like(candidates.labels)
+    rows = zip(candidates.space.tolist(), labels.tolist(), left_out.tolist())
+    for position, (length, labelled, skipped) in enumerate(rows):
         if skipped:
             continue
-        if count and (count == max_utterances or (count + 1) * max(longest, length) > max_samples):
+        size = (count + 1) * (max(longest, length) + max(most, labelled))
+        if count and (count == max_utterances or size > max_samples):
             closed.append((first, position))
-            first, count, longest = position, 0, 0
-        count, longest = count + 1, max(longest, length)
+            first, count, longest, most = position, 0, 0, 0
+        count, longest, most = count + 1, max(longest, length), max(most, labelled)
     if count:
-        closed.append((first, len(utterances)))
-    return [_planned(utterances[a:b], lengths[a:b], left_out[a:b]) for a, b in closed]
+        closed.append((first, len(left_out)))
+    return [_planned(candidates.take(np.arange(a, b)), left_out[a:b]) for a, b in closed]
 
 
-def _planned(utterances: Int64, lengths: Int64, left_out: npt.NDArray[np.bool_]) -> PlannedBatch:
-    return PlannedBatch(utterances[~left_out], lengths[~left_out], utterances[left_out])
+def _planned(those: Candidates, left_out: npt.NDArray[np.bool_]) -> PlannedBatch:
+    kept = ~left_out
+    return PlannedBatch(those.utterances[kept], those.rates[kept], those.lengths[kept], those.utterances[left_out])
 
 
 def padded(rows: Sequence[npt.NDArray[D]], dtype: type[D]) -> npt.NDArray[D]:

@@ -12,17 +12,18 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from aedo.augment.speed import SpeedConfig, draw_rates, perturbed_lengths
+from aedo.augment.speed import SpeedConfig
 from aedo.config import Part
 from aedo.data.audio import AudioConfig
-from aedo.data.batch import Batch, BatchConfig, Int64, PlannedBatch, fill_batches
+from aedo.data.batch import Batch, BatchConfig, Int64, PlannedBatch
 from aedo.data.manifest import Manifest
-from aedo.data.order import OrderConfig, epoch_order, longest_first, seed_offset
+from aedo.data.order import OrderConfig
+from aedo.data.plan import Sizes, evaluation_plan, training_plan
 from aedo.data.reading import Arrays, BadUtterance, Job, ReadBatch, Reader
 from aedo.data.text import Tokenizer
 from aedo.data.workers import Workers, warm_up
 from aedo.errors import UserError
-from aedo.schedule import Progress, value_at
+from aedo.schedule import Progress
 
 __all__ = ["BadUtterance", "Loaded", "Loader", "LoaderConfig", "Reading"]
 
@@ -111,7 +112,7 @@ class Loader:
         if not plan:
             raise UserError(self._nothing_left(epoch))
         tally = _Tally(sum(len(planned.utterances) for planned in plan), self.reading.loader.max_bad_fraction)
-        for planned, (arrays, unusable) in zip(plan[start:], self._run(self._jobs(plan[start:], epoch))):
+        for planned, (arrays, unusable) in zip(plan[start:], self._run(self._jobs(plan[start:]))):
             tally.add(unusable)
             batch = None if arrays is None else _batch(arrays)
             yield Loaded(batch, (*self._left_out(planned.left_out), *unusable), time.perf_counter() - began)
@@ -124,39 +125,25 @@ class Loader:
             self._workers = None
 
     def _plan(self, epoch: int, progress: Progress) -> list[PlannedBatch]:
-        config, rate = self.reading.batch, self.reading.audio.sample_rate
-        lengths = self.manifest.num_samples[self._indices]
-        if self.training:
-            order = epoch_order(self.reading.order, lengths, rate, seed=self.seed, epoch=epoch, rank=self.rank)
-        else:
-            order = longest_first(lengths)
-        utterances = self._indices[order]
-        left_out = np.zeros(len(utterances), dtype=np.bool_)
-        if config.max_labels is not None:
-            left_out = self.manifest.label_lengths(self.tokenizer)[utterances] + 1 > config.max_labels  # EOS counts
-        return fill_batches(
-            utterances,
-            perturbed_lengths(lengths[order], self._rates(utterances, epoch), rate),
-            left_out,
-            max_samples=int(value_at(config.max_samples, progress)),
-            max_utterances=config.max_utterances,
-        )
+        reading = self.reading
+        config, rate = reading.batch, reading.audio.sample_rate
+        labels = np.zeros_like(self._indices)
+        if config.max_labels is not None or config.count_labels:
+            labels = self.manifest.label_lengths(self.tokenizer)[self._indices].astype(np.int64)
+        sizes = Sizes(self._indices, self.manifest.num_samples[self._indices], labels)
+        if not self.training:
+            return evaluation_plan(config, sizes, rate, progress)
+        which = {"seed": self.seed, "epoch": epoch, "rank": self.rank}
+        return training_plan(reading.order, config, reading.speed, sizes, rate, progress=progress, **which)
 
-    def _rates(self, utterances: Int64, epoch: int) -> Int64:
-        rate, speed = self.reading.audio.sample_rate, self.reading.speed
-        if speed is None or not self.training:
-            return np.full(len(utterances), rate, dtype=np.int64)
-        return draw_rates(speed, utterances, rate, seed=seed_offset(self.seed, self.rank), epoch=epoch)
-
-    def _jobs(self, plan: Sequence[PlannedBatch], epoch: int) -> list[Job]:
+    def _jobs(self, plan: Sequence[PlannedBatch]) -> list[Job]:
         if not plan:
             return []
-        utterances = np.concatenate([planned.utterances for planned in plan])
         lengths = np.concatenate([planned.lengths for planned in plan])
         frames = self._frames(torch.from_numpy(lengths)).numpy().astype(np.int64)
         edges = np.cumsum([len(planned.utterances) for planned in plan])[:-1]
-        columns = (np.split(values, edges) for values in (utterances, self._rates(utterances, epoch), lengths, frames))
-        return [Job(*job) for job in zip(*columns)]
+        of_batches = zip(plan, np.split(frames, edges))
+        return [Job(planned.utterances, planned.rates, planned.lengths, each) for planned, each in of_batches]
 
     def _run(self, jobs: Sequence[Job]) -> Iterator[ReadBatch]:
         config = self.reading.loader

@@ -18,10 +18,14 @@ Int64 = npt.NDArray[np.int64]
 
 
 class OrderConfig(Part):
-    kind: Literal["laplace", "sorted", "random"] = "laplace"
-    """laplace: shuffled bins, sorted alternately up and down (the reference); sorted: by length; random: shuffled."""
+    kind: Literal["laplace", "sorted", "random", "bucket", "fixed"] = "laplace"
+    """laplace: shuffled bins, sorted alternately up and down (the reference); sorted: by length; random: shuffled;
+    bucket: shuffled, batches of utterances of like length, in random order; fixed: batches filled in order of length,
+    always the same ones, in random order."""
     bin_size: int = Field(1000, ge=1)
     """Utterances per bin of `laplace`."""
+    buckets: int = Field(30, ge=1)
+    """Groups of like length of `bucket`, each with the same number of utterances."""
     partition: int = Field(1, ge=1)
     """Sub-epochs per pass over the data."""
     short_first_epochs: int = Field(0, ge=0)
@@ -41,14 +45,21 @@ def seed_offset(seed: int, rank: int = 0) -> int:
 def epoch_order(
     config: OrderConfig, lengths: Int64, sample_rate: int, *, seed: int, epoch: int, rank: int = 0
 ) -> Int64:
-    """Utterances of sub-epoch `epoch` (from 1) in their order.  lengths [n] in samples -> positions [m <= n]."""
+    """Utterances of sub-epoch `epoch` (from 1) in their order.  lengths [n] in samples -> positions [m <= n].
+
+    The order in which batches are filled; of `bucket` and `fixed` the batches themselves are shuffled afterwards.
+    """
     if epoch < 1:
         raise ValueError(f"epoch {epoch}: epochs count from 1")
     pass_number = (epoch - 1) // config.partition + 1
     state = np.random.RandomState((pass_number + seed_offset(seed, rank)) % 2**32)
-    order = pass_order(config, lengths, state)
-    start, end = part_bounds(len(lengths), config.partition, (epoch - 1) % config.partition)
-    order = order[start:end]
+    part = (epoch - 1) % config.partition
+    if config.kind == "fixed":
+        # A part has every so many-th utterance: the same lengths as all of them, and the same batches in every pass.
+        order = np.argsort(lengths, kind="stable")[state.permutation(config.partition)[part] :: config.partition]
+    else:
+        start, end = part_bounds(len(lengths), config.partition, part)
+        order = pass_order(config, lengths, state)[start:end]
     if epoch <= config.short_first_epochs:
         order = shortest(order, lengths, config.short_first_seconds * sample_rate)
     return order
@@ -59,7 +70,7 @@ def pass_order(config: OrderConfig, lengths: Int64, state: np.random.RandomState
     if config.kind == "sorted":
         return np.argsort(lengths, kind="stable")
     order = state.permutation(len(lengths)).astype(np.int64)
-    if config.kind == "random":
+    if config.kind in ("random", "bucket"):
         return order
     return laplace(order, lengths, max(len(lengths) // config.bin_size, 2))
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from aedo.experiment import Experiment
 from aedo.recipes.notation import Range
 from aedo.recipes.registry import tag
+from aedo.schedule import PiecewiseLinear
+
+FRAMES = Range(100, 10_000_000)
 
 
-@tag("bs{frames:count}", frames=Range(100, 10_000_000))
+@tag("bs{frames:count}", frames=FRAMES)
 def batch_size(e: Experiment, frames: int) -> Experiment:
     """Padded size of a batch in feature frames of 10 ms (bs40k = 400 s).
 
@@ -15,6 +18,19 @@ def batch_size(e: Experiment, frames: int) -> Experiment:
     data.  Reported: bs30k-accgrad3 7.19, bs40k 7.07.
     """
     return e.with_("batch.max_samples", float(frames * e.features.hop))
+
+
+@tag("bsramp{start:count}_{end:count}_{steps:count}", start=FRAMES, end=FRAMES, steps=Range(1, 1_000_000_000))
+def batch_size_ramp(e: Experiment, start: int, end: int, steps: int) -> Experiment:
+    """Batches that grow or shrink: padded size in feature frames, from one to another in so many micro-steps.
+
+    bsramp10k_40k_100k: from 10k to 40k along a straight line over the first 100k micro-steps, taken at the start of
+    each sub-epoch.  Why: small batches give more updates early, large ones less noise later.  Source: Smith et al.
+    2018.
+    """
+    hop = e.features.hop
+    ramp = PiecewiseLinear(unit="micro_step", nodes=(steps,), values=(start * hop, end * hop))
+    return e.with_("batch.max_samples", ramp)
 
 
 @tag("maxseqs{count:count}", count=Range(1, 100_000))
@@ -69,6 +85,38 @@ def random_order(e: Experiment) -> Experiment:
     Why: to measure what batches of similar length cost in variety.
     """
     return e.with_("order.kind", "random")
+
+
+@tag("bucket{count:count}", count=Range(1, 100_000))
+def buckets(e: Experiment, count: int) -> Experiment:
+    """Batches of utterances from one of so many groups of like length (quantiles), in random order.
+
+    Anew in each sub-epoch: shuffled within a group, then the batches of all groups are shuffled.  Why: nearly as little
+    padding as sorted, yet neither the company of an utterance nor the lengths from batch to batch are fixed.  Source:
+    the samplers of lhotse and NeMo; 30 groups are usual.
+    """
+    return e.with_("order.kind", "bucket").with_("order.buckets", count)
+
+
+@tag("batchnumel")
+def fixed_batches(e: Experiment) -> Experiment:
+    """Batches filled once in order of length, by audio samples and labels, then shuffled in each sub-epoch.
+
+    As ESPnet's "numel": the limit holds for the sum of padded samples and padded labels.  Where speeds are drawn,
+    batches have room for the slowest; with `speedall` lengths are known.  With sub-epochs, each has every so many-th
+    utterance of that order.  Why: the least padding in random order; but always the same utterances together.
+    """
+    return e.with_("order.kind", "fixed").with_("batch.count_labels", True)
+
+
+@tag("speedall", after=["speedpertv2", "speedpertv3", "nospeedpert"])
+def every_speed(e: Experiment) -> Experiment:
+    """Every utterance at every speed in each pass, instead of one drawn: the data become three times as much.
+
+    As in ESPnet and Kaldi, which perturb before the training.  A sub-epoch is as many times larger: with 20 parts of
+    three times 960 h (part60 for the size it was).  Why: lengths are known before the training, no chance.
+    """
+    return e.with_("augment.speed.every", True)
 
 
 @tag("part{count:count}", count=Range(1, 100_000))
