@@ -24,5 +24,8 @@ def gradient_scaler(precision: Precision, choice: ScalerChoice, device: torch.de
 
     `auto`: for float16 only, whose smallest number is 6e-8; bfloat16 has the range of float32.
     """
-    wanted = choice == "on" or (choice == "auto" and precision == "float16")
-    return torch.amp.GradScaler(device.type) if wanted else None
+    if choice == "off" or (choice == "auto" and precision != "float16"):
+        return None
+    scaler = torch.amp.GradScaler(device.type)
+    scaler.scale(torch.zeros((), device=device))  # sets it up: an update may come before the first loss
+    return scaler
