@@ -34,10 +34,15 @@ def write_text(path: Path, text: str) -> None:
     sync_folder(path.parent)
 
 
+def temporary_folder(path: Path) -> Path:
+    """The name under which `new_folder` fills the folder `path`."""
+    return path.with_name(f".{path.name}.tmp")
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A temporary folder to fill, which becomes `path` at the end of the block and vanishes if the block fails."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary_folder(path)
     if temporary.exists():
         shutil.rmtree(temporary)
     temporary.mkdir(parents=True)

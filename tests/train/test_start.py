@@ -74,7 +74,7 @@ def test_the_record_of_the_run_tells_command_code_machine_and_data(trained: Path
 def test_the_log_has_every_field(trained: Path) -> None:
     (line,) = RunFolder(trained).epochs()
     assert set(line) == {
-        *("epoch", "micro_step", "update", "lr", "seconds", "audio_seconds", "padding", "wait", "grad_norm"),
+        *("epoch", "devices", "micro_step", "update", "lr", "seconds", "audio_seconds", "padding", "wait", "grad_norm"),
         *("clipped", "skipped_steps", "bad_utterances", "train", "dev", "devtrain"),
     }
     for part in ("train", "dev", "devtrain"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import typer
@@ -24,8 +25,16 @@ def register(app: typer.Typer) -> None:
             "another run, trained or imported. Optimizer and steps start anew.",
         ),
         seed: int | None = typer.Option(None, help="Instead of the experiment's own seed; a run of its own."),
-        workers: int | None = typer.Option(None, min=0, help="Loader processes; changes no result."),
-        threads: int | None = typer.Option(None, min=1, help="CPU threads of torch (default: its own choice)."),
+        devices: int | None = typer.Option(
+            None,
+            min=1,
+            help="Train on so many devices at once instead of the experiment's own number; a run of its own. Starts a "
+            "process for each, unless torchrun or Slurm has.",
+        ),
+        workers: int | None = typer.Option(None, min=0, help="Loader processes (of each device); changes no result."),
+        threads: int | None = typer.Option(
+            None, min=1, help="CPU threads of torch (default: its own choice, shared by the processes)."
+        ),
         device: str = typer.Option("auto", help="cpu, cuda, cuda:1, ...; auto: cuda where there is one."),
         log_every: int = typer.Option(10, min=1, help="Updates between two lines of steps.jsonl."),
         save_minutes: float = typer.Option(
@@ -36,10 +45,10 @@ def register(app: typer.Typer) -> None:
 
         Ctrl-C and SIGTERM save first and end with exit status 75.
         """
-        import torch
-
         from aedo.recipes.names import resolve
         from aedo.run import read_experiment
+        from aedo.train.distributed import find_place, joined, local_device, share_threads
+        from aedo.train.launch import answered, launch
         from aedo.train.origin import Origin
         from aedo.train.signals import EXIT_REQUEUE
         from aedo.train.start import train as start
@@ -52,15 +61,27 @@ def register(app: typer.Typer) -> None:
         origin = None if start_from is None else Origin.parse(start_from)
         if seed is not None:
             experiment = experiment.with_("train.seed", seed)
-        if threads is not None:
-            torch.set_num_threads(threads)
-        run, finished = start(
-            name, experiment, data, out, choose_device(device), Settings(log_every, save_minutes), workers, origin
-        )
-        if not finished:
+        if devices is not None:
+            experiment = experiment.with_("train.devices", devices)
+        chosen, place = choose_device(device), find_place()
+        if place is None and experiment.train.devices > 1:
+            local_device(chosen, 0, experiment.train.devices)  # refuses what cannot be before anything starts
+            status, failure = launch(experiment.train.devices, sys.argv[1:])
+            if failure:
+                typer.echo(f"error: {failure}", err=True)
+            raise typer.Exit(status)
+        if place is not None:
+            chosen = local_device(chosen, place.local_rank, place.local_size)
+        share_threads(threads, 1 if place is None else place.local_size)
+        with answered(place), joined(place, chosen) as ranks:
+            settings = Settings(log_every, save_minutes)
+            run, finished = start(name, experiment, data, out, chosen, settings, workers, origin, ranks)
+        if ranks.main and finished:
+            typer.echo(f"finished: {run.path}\nnext: aedo recog {run.path}")
+        if ranks.main and not finished:
             typer.echo(f"stopped on request and saved; run the same command again to go on ({run.path})")
+        if not finished:
             raise typer.Exit(EXIT_REQUEUE)
-        typer.echo(f"finished: {run.path}\nnext: aedo recog {run.path}")
 
 
 def choose_device(name: str) -> torch.device:  # type: ignore[name-defined]  # noqa: F821 (torch is imported late)

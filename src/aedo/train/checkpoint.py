@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
 from aedo.errors import UserError
-from aedo.files import explained, new_folder, remove_folder
+from aedo.files import explained, new_folder, remove_folder, temporary_folder
 from aedo.run import Checkpoint, RunFolder
 from aedo.train.config import KeepConfig
+from aedo.train.distributed import ALONE, Ranks
 from aedo.train.keep import kept_epochs
 
 FORMAT = 1
@@ -28,36 +30,54 @@ def step_label(micro_step: int) -> str:
 
 
 def write_checkpoint(
-    checkpoint: Checkpoint, model: nn.Module | dict[str, torch.Tensor], state: dict[str, Any] | None
+    checkpoint: Checkpoint,
+    model: nn.Module | dict[str, torch.Tensor],
+    state: dict[str, Any] | None,
+    ranks: Ranks = ALONE,
 ) -> None:
-    """Write weights, description and (where training can go on from here) state; UserError where the disk refuses."""
+    """Write weights, description and (where training can go on from here) state; UserError where the disk refuses.
+
+    Of several ranks each adds its own state; the folder appears when all have.
+    """
     weights = model.state_dict() if isinstance(model, nn.Module) else model
     doing, afterwards = (
         f"write the checkpoint {checkpoint.label}",
         "then run the same command: it goes on from the one before",
     )
+    if not ranks.main:
+        ranks.wait()  # for the folder
+        with explained(checkpoint.folder, doing, afterwards):
+            _write_state(temporary_folder(checkpoint.folder) / checkpoint.state_of(ranks.rank).name, state or {})
+        ranks.wait()  # for the others
+        ranks.wait()  # for the folder's name
+        return
     with explained(checkpoint.folder, doing, afterwards), new_folder(checkpoint.folder) as folder:
+        ranks.wait()
         tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
         (folder / checkpoint.weights.name).write_bytes(safetensors_bytes(tensors))
         (folder / "checkpoint.json").write_text(checkpoint.describe(), encoding="utf-8")
         if state is not None:
-            with open(folder / checkpoint.state.name, "wb") as file:
-                torch.save({"format": FORMAT, **state, "random": random_states()}, file)
+            _write_state(folder / checkpoint.state.name, state)
+        ranks.wait()
+    ranks.wait()
 
 
-def read_state(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The training state of a checkpoint; no code in it is run."""
+def _write_state(path: Path, state: dict[str, Any]) -> None:
+    with open(path, "wb") as file:
+        torch.save({"format": FORMAT, **state, "random": random_states()}, file)
+
+
+def read_state(checkpoint: Checkpoint, rank: int = 0) -> dict[str, Any]:
+    """The training state of a checkpoint (of one of the devices); no code in it is run."""
+    path = checkpoint.state_of(rank)
     try:
-        state: dict[str, Any] = torch.load(checkpoint.state, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(
-            f"{checkpoint.state}: not a readable training state ({error}); "
-            f"remove {checkpoint.folder} to go on from an older one"
+            f"{path}: not a readable training state ({error}); remove {checkpoint.folder} to go on from an older one"
         ) from None
     if state.get("format") != FORMAT:
-        raise UserError(
-            f"{checkpoint.state}: written by another version of aedo (format {state.get('format')}, not {FORMAT})"
-        )
+        raise UserError(f"{path}: written by another version of aedo (format {state.get('format')}, not {FORMAT})")
     return state
 
 
@@ -77,6 +97,8 @@ def tidy(run: RunFolder, epochs: int, config: KeepConfig) -> None:
                 remove_folder(checkpoint.folder)
             elif newest is not None:
                 checkpoint.state.unlink(missing_ok=True)
+                for path in checkpoint.folder.glob("state-rank*.pt"):
+                    path.unlink()
 
 
 def random_states() -> dict[str, Any]:

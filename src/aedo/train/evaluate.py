@@ -14,6 +14,7 @@ from aedo.losses.objective import Objective
 from aedo.model.aed import AED
 from aedo.schedule import START, Progress
 from aedo.train.config import TrainConfig
+from aedo.train.distributed import ALONE, Ranks
 from aedo.train.statistics import Tally
 from aedo.train.step import forward
 
@@ -44,14 +45,22 @@ def evaluate(
     config: TrainConfig,
     device: torch.device,
     stopped: Callable[[], bool],
+    ranks: Ranks = ALONE,
 ) -> dict[str, float] | None:
-    """Mean of every term over the utterances of `source`; None where `stopped` became true on the way."""
+    """Mean of every term over the utterances of `source`; None where `stopped` became true on the way.
+
+    Of several ranks each has a source of its own; the mean is that of all of them.
+    """
     model.eval()
-    tally = Tally(finite_only=False)
-    with closing(source.batches(1, START)) as batches:  # type: ignore[type-var]  # generators have close()
-        for loaded in batches:
-            if stopped():
-                return None
-            if loaded.batch is not None:
-                tally.add(forward(model, objective, loaded.batch, progress, config, device))
-    return tally.means()
+    tally, broken_off = Tally(finite_only=False), False
+    if ranks.alone or source.plan(1, START):  # a rank may have no share of few utterances
+        with closing(source.batches(1, START)) as batches:  # type: ignore[type-var]  # generators have close()
+            for loaded in batches:
+                broken_off = stopped()
+                if broken_off:
+                    break
+                if loaded.batch is not None:
+                    tally.add(forward(model, objective, loaded.batch, progress, config, device))
+    if ranks.any(broken_off)[0]:
+        return None
+    return Tally.merged(ranks.gather(tally.state())).means()

@@ -64,6 +64,18 @@ class RunLog:
         self._board.close()
 
 
+class SilentLog:
+    """In the place of a RunLog, for ranks whose records rank 0 writes along with its own."""
+
+    def step(self, record: dict[str, Any]) -> None: ...
+
+    def event(self, micro_step: int, kind: str, **facts: Any) -> None: ...
+
+    def epoch(self, record: dict[str, Any]) -> None: ...
+
+    def close(self) -> None: ...
+
+
 def _append(file: Any, record: dict[str, Any]) -> None:
     file.write(json.dumps(record, ensure_ascii=False) + "\n")
     file.flush()

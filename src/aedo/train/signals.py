@@ -13,10 +13,13 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """Within the block, SIGTERM and SIGINT set `requested`; the second one acts as usual."""
+    """Within the block, SIGTERM and SIGINT set `requested`; the second one acts as usual.
 
-    def __init__(self) -> None:
-        self.requested = False
+    `patient`: so do all that follow.  Of a launcher and the terminal, each may send one for the same request.
+    """
+
+    def __init__(self, *, patient: bool = False) -> None:
+        self.requested, self.patient = False, patient
 
     def __enter__(self) -> StopRequest:
         self._before = {}
@@ -35,5 +38,6 @@ class StopRequest:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
-        for each, handler in self._before.items():
-            signal.signal(each, handler)
+        if not self.patient:
+            for each, handler in self._before.items():
+                signal.signal(each, handler)

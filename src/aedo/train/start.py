@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import shutil
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 
 from aedo.data.loader import Loader
 from aedo.data.manifest import Manifest
@@ -20,10 +23,13 @@ from aedo.model.aed import AED
 from aedo.run import RunFolder
 from aedo.train.checkpoint import tidy, weights_size
 from aedo.train.display import Display
+from aedo.train.distributed import ALONE, Ranks
 from aedo.train.evaluate import fixed_utterances
+from aedo.train.feature_statistics import fit_features
 from aedo.train.keep import fixed_epochs
 from aedo.train.machine import start_record
-from aedo.train.origin import Origin
+from aedo.train.optimizers import MOMENTS
+from aedo.train.origin import Origin, adopted
 from aedo.train.signals import StopRequest
 from aedo.train.step import parameter_count
 from aedo.train.trainer import Settings, Sources, Trainer
@@ -59,44 +65,74 @@ def train(
     settings: Settings,
     workers: int | None = None,
     origin: Origin | None = None,
+    ranks: Ranks = ALONE,
 ) -> tuple[RunFolder, bool]:
     """Train the experiment, from scratch, from an `origin`'s weights, or from where its run folder stands.
 
     Returns the run folder, and whether the training is finished (else it was stopped on request, after saving).
     `workers` overrides the experiment's number of loader workers, which changes no result.  An origin brings its
     tokenizer along; optimizer and counts of steps start anew.  UserError where the training cannot go on.
+    Of several `ranks` the first one sets up the folder, the others follow.
     """
-    opened = Data.open(data)
-    experiment = experiment if origin is None else origin.adopt(experiment)
+    check_size(experiment, ranks)
+    opened = Data.open(data) if ranks.main else None  # the others profit by the index it leaves
+    experiment = adopted(name, experiment, origin)
     run = RunFolder(RunFolder.place(out, name, experiment))
-    display = Display()
-    with StopRequest() as stopped, run.lock():
+    display = Display(None if ranks.main else Console(file=io.StringIO()))
+    with StopRequest(patient=not ranks.alone) as stopped, run.lock() if ranks.main else nullcontext():
         try:
-            with explained(run.path, "set up the run folder"):
-                remove_leftovers(run.path)
-                tokenizer = run.tokenizer() if run.complete else _new_tokenizer(run, experiment, opened, origin)
-                vocabulary = tokenizer.size
-                torch.manual_seed(experiment.train.seed)
-                model = experiment.build_model(vocabulary)
-                said = [] if origin is None else [*origin.load_into(model), *origin.departures(experiment)]
-                record = start_record(device)
-                if run.complete:
-                    _check_same(run, experiment, opened, tokenizer, origin)
-                    info = run.info
-                    run.write_info({**info, "data": str(opened.folder), "starts": [*info["starts"], record]})
-                else:
-                    begun = {} if origin is None else {"from": origin.record()}
-                    run.create(name, experiment, {**_info(opened, tokenizer, model, experiment, record), **begun})
-                remove_leftovers(run.checkpoint_folder)
-                tidy(run, experiment.train.epochs, experiment.train.keep)  # the last run may have been killed at it
-            _check_space(run, model, experiment, display)
-            sources = _sources(experiment, opened, tokenizer, model, workers)
-            for line in (*said, f"{run.path}"):
-                display.say(line)
-            trainer = Trainer(run, experiment, model, sources, device, settings, display)
+            if opened is not None:
+                tokenizer, model, said = _set_up(run, name, experiment, opened, device, origin)
+                _check_space(run, model, experiment, display)
+                if origin is None and run.resumable() is None:
+                    said += fit_features(experiment, model, opened.train, tokenizer)
+                for line in (*said, f"{run.path}"):
+                    display.say(line)
+                ranks.wait()
+            else:
+                ranks.wait()
+                opened, tokenizer = Data.open(data), run.tokenizer()
+                model = experiment.build_model(tokenizer.size)
+            ranks.take_from_main(model.state_dict().values())
+            sources = _sources(experiment, opened, tokenizer, model, workers, ranks)
+            trainer = Trainer(run, experiment, model, sources, device, settings, display, ranks)
             return run, trainer.train(stopped)
         finally:
             display.close()
+
+
+def check_size(experiment: Experiment, ranks: Ranks) -> None:
+    """UserError where there are not as many processes as the experiment wants."""
+    wanted = experiment.train.devices
+    if wanted != ranks.size:
+        raise UserError(
+            f"{ranks.size} processes were started, but the experiment trains on {wanted} (train.devices): start "
+            f"{wanted}, or make it another experiment by --devices {ranks.size} (or mgpu{ranks.size} in its name)"
+        )
+
+
+def _set_up(
+    run: RunFolder, name: str, experiment: Experiment, opened: Data, device: torch.device, origin: Origin | None
+) -> tuple[Tokenizer, AED, list[str]]:
+    """Make the run folder, or find that it may go on: tokenizer, model, and what there is to say."""
+    with explained(run.path, "set up the run folder"):
+        remove_leftovers(run.path)
+        tokenizer = run.tokenizer() if run.complete else _new_tokenizer(run, experiment, opened, origin)
+        vocabulary = tokenizer.size
+        torch.manual_seed(experiment.train.seed)
+        model = experiment.build_model(vocabulary)
+        said = [] if origin is None else [*origin.load_into(model), *origin.departures(experiment)]
+        record = start_record(device)
+        if run.complete:
+            _check_same(run, experiment, opened, tokenizer, origin)
+            info = run.info
+            run.write_info({**info, "data": str(opened.folder), "starts": [*info["starts"], record]})
+        else:
+            begun = {} if origin is None else {"from": origin.record()}
+            run.create(name, experiment, {**_info(opened, tokenizer, model, experiment, record), **begun})
+        remove_leftovers(run.checkpoint_folder)
+        tidy(run, experiment.train.epochs, experiment.train.keep)  # the last run may have been killed at it
+    return tokenizer, model, said
 
 
 def _new_tokenizer(run: RunFolder, experiment: Experiment, data: Data, origin: Origin | None) -> Tokenizer:
@@ -149,7 +185,8 @@ def _check_same(
 def _check_space(run: RunFolder, model: AED, experiment: Experiment, display: Display) -> None:
     """UserError where the disk has no room for the first checkpoints; a warning where it may fill up later."""
     weights = weights_size(model)
-    state = 2 * weights  # two moments of Adam
+    mixup = experiment.augment.mixup
+    state = MOMENTS * weights + (0 if mixup is None else mixup.state_bytes(experiment.features.dim))
     free = shutil.disk_usage(run.path).free
     if free < 2 * (weights + state):
         raise UserError(
@@ -166,19 +203,27 @@ def _check_space(run: RunFolder, model: AED, experiment: Experiment, display: Di
         )
 
 
-def _sources(experiment: Experiment, data: Data, tokenizer: Tokenizer, model: AED, workers: int | None) -> Sources:
+def _sources(
+    experiment: Experiment, data: Data, tokenizer: Tokenizer, model: AED, workers: int | None, ranks: Ranks
+) -> Sources:
     if workers is not None:
         experiment = experiment.with_("loader.workers", workers)
     reading, seed, wanted = experiment.reading(), experiment.train.seed, experiment.train.eval_utterances
 
     def fixed(manifest: Manifest) -> Loader:
-        indices = fixed_utterances(len(manifest), wanted)
+        indices = fixed_utterances(len(manifest), wanted)[ranks.rank :: ranks.size]
         return Loader(
             manifest, tokenizer, reading, seed=seed, frames=model.encoder_frames, training=False, indices=indices
         )
 
-    return Sources(
-        train=Loader(data.train, tokenizer, reading, seed=seed, frames=model.encoder_frames, training=True),
-        dev=fixed(data.dev),
-        devtrain=fixed(data.train),
+    train = Loader(
+        data.train,
+        tokenizer,
+        reading,
+        seed=seed,
+        frames=model.encoder_frames,
+        training=True,
+        rank=ranks.rank,
+        world=ranks.size,
     )
+    return Sources(train=train, dev=fixed(data.dev), devtrain=fixed(data.train))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -40,6 +41,17 @@ class Tally:
         sums, counts = self.values.tolist() if values is None else values
         return {name: s / c if c else float("nan") for name, s, c in zip(self.names, sums, counts)}
 
+    @classmethod
+    def merged(cls, states: Sequence[dict[str, Any]]) -> Tally:
+        """One tally of what several counted, given their states."""
+        whole, names = cls(finite_only=False), list(dict.fromkeys(name for state in states for name in state["names"]))
+        if names:
+            whole.names, whole.values = tuple(names), torch.zeros(2, len(names), dtype=torch.float64)
+            for state in states:
+                for column, name in enumerate(state["names"]):
+                    whole.values[:, names.index(name)] += state["values"][:, column]
+        return whole
+
     def state(self) -> dict[str, Any]:
         return {"names": list(self.names), "values": None if self.values is None else self.values.cpu()}
 
@@ -63,7 +75,7 @@ class Counters:
     """Of the last update."""
     grad_norm: float = 0.0
     """Sum over the updates, before clipping."""
-    clipped: int = 0
+    clipped: float = 0
     """Updates whose gradients were clipped."""
     skipped_steps: int = 0
     """Micro-steps lost to non-finite losses or gradients."""
@@ -77,6 +89,13 @@ class Counters:
     def padding(self) -> float:
         """Share of the samples that is padding."""
         return 1.0 - self.samples / self.padded_samples if self.padded_samples else 0.0
+
+    @classmethod
+    def merged(cls, states: Sequence[dict[str, Any]]) -> Counters:
+        """Of all ranks, given their states: audio and utterances are summed, what describes the updates is averaged."""
+        sums = {name: sum(state[name] for state in states) for name in ("samples", "padded_samples", "bad_utterances")}
+        means = {name: sum(state[name] for state in states) / len(states) for name in ("wait", "grad_norm", "clipped")}
+        return cls(**{**states[0], **sums, **means})
 
     def state(self) -> dict[str, Any]:
         return asdict(self)

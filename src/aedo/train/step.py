@@ -68,8 +68,8 @@ class Step:
     """Forward, backward, and now and then the optimizer.
 
     Gradients of the micro-steps of an update are summed.  The way of the gradients: average over processes, unscale,
-    divide, noise, norm, clip, optimizer, average of the weights.  Random numbers depend on (seed, micro-step, rank) alone, so
-    a training that goes on after an interruption draws what it would have drawn.
+    divide, noise, norm, clip, optimizer, average of the weights.  Random numbers depend on (seed, micro-step, rank)
+    alone, so a training that goes on after an interruption draws what it would have drawn.
     """
 
     def __init__(
