@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from aedo.errors import UserError
 from aedo.run import Checkpoint, RunFolder
-from aedo.train.average import average_best, average_fraction, average_last
+from aedo.search.choose import preferred
+from aedo.train.average import average_at_end, average_best, average_fraction, average_last
 from aedo.train.checkpoint import epoch_label, write_checkpoint
+from aedo.train.config import TrainConfig
 from tests.train.micro import NAME, micro_experiment
 
 CE = {1: 5.0, 2: 1.0, 3: 4.0, 4: 2.0}
@@ -85,3 +89,40 @@ def test_checkpoints_of_different_models_are_not_averaged(run: RunFolder) -> Non
     )
     with pytest.raises(UserError, match=r"not weights of this experiment: missing .*; unknown other"):
         average_last(run, 2)
+
+
+def test_a_finished_training_makes_the_averages_it_wants(run: RunFolder) -> None:
+    config = run.experiment().train
+    assert config.average_fraction == 0.5
+    (only,) = average_at_end(run, config, None)
+    assert only.label == "average-last50pct"
+    wanting = TrainConfig(epochs=8, average_fraction=0.5, average_last=3, average_best=2)
+    moving = {"layer.weight": torch.full((2, 3), 7.0)}
+    made = average_at_end(run, wanting, moving)
+    assert [each.label for each in made] == ["average-last50pct", "average-last3", "average-best2", "ema"]
+    assert [mean_of(each) for each in made] == [4, 3, 3, 7]
+    assert made[1].averaged == ["epoch-0002", "epoch-0003", "epoch-0004"]
+    assert made[2].averaged == ["epoch-0002", "epoch-0004"]
+    assert run.checkpoint("ema") == made[3]
+    assert (made[3].epoch, made[3].micro_step, made[3].averaged) == (4, 40, ["epoch-0004"])
+    assert run.checkpoint("last").label == "epoch-0004"
+    assert preferred(run).label == "average-last50pct"
+    written = made[3].weights.stat().st_mtime_ns
+    assert average_at_end(run, wanting, moving)[3].weights.stat().st_mtime_ns == written
+
+
+def test_without_decoder_the_best_are_those_by_the_first_dev_value(run: RunFolder) -> None:
+    assert run.best_key() == "dev_ce"
+    for checkpoint in run.checkpoints():
+        scores = {"dev_ctc_8": 1.0, "dev_ctc_4": float(checkpoint.epoch)}
+        write_checkpoint(replace(checkpoint, scores=scores), load_file(checkpoint.weights), None)
+    assert run.best_key() == "dev_ctc_4"
+    wanting = TrainConfig(epochs=8, average_fraction=0, average_best=2)
+    (best,) = average_at_end(run, wanting, None)
+    assert (best.label, best.averaged) == ("average-best2-dev_ctc_4", ["epoch-0001", "epoch-0002"])
+
+
+@pytest.mark.parametrize("fields", [{"average_best": 5}, {"average_last": 6}, {"average_last": 3, "epochs": 2}])
+def test_averages_of_more_than_is_kept_are_refused(fields: dict[str, int]) -> None:
+    with pytest.raises(ValidationError, match="needs as many sub-epochs, all of them kept"):
+        TrainConfig.model_validate(fields)
