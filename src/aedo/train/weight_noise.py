@@ -16,6 +16,7 @@ from torch import nn
 from aedo.config import Part
 from aedo.errors import UserError
 from aedo.nn.lstm import ZoneoutLstm
+from aedo.nn.rates import Rate
 from aedo.schedule import Progress, Scheduled, value_at
 
 
@@ -30,7 +31,7 @@ class WeightNoiseConfig(Part):
 
 
 class WeightDropoutConfig(Part):
-    rate: Scheduled = 0.0
+    rate: Rate = 0.0
     """Probability of dropping a weight."""
     names: tuple[str, ...] = Field(("*",), min_length=1)
     """As of the noise."""

@@ -132,6 +132,7 @@ STRENGTHS = (
     "train.optimizer.weight_decay.value",
     "train.optimizer.weight_decay.encoder",
     "train.optimizer.weight_decay.decoder",
+    "train.weight_noise.std",
 )
 """What regularises beside dropout."""
 
@@ -140,8 +141,8 @@ STRENGTHS = (
 def ramped_regularization(e: Experiment, steps: int) -> Experiment:
     """Raise all regularisation from 0 to its configured values over so many micro-steps.
 
-    That is: every rate of dropout and zoneout, label smoothing, the number of SpecAugment's masks, weight decay.  What
-    follows a schedule of its own keeps it.
+    That is: every rate of dropout, zoneout and weight dropout, label smoothing, the number of SpecAugment's masks,
+    weight decay, weight noise.  What follows a schedule of its own keeps it.
 
     Why: early in a training it hinders convergence.  Source: the reference's older trainings, which began without.
     """
