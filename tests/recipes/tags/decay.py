@@ -11,7 +11,7 @@ SPELLED: dict[str, Sets] = {
     "wdblacklist2": ("24gb-v3", {"train.optimizer.weight_decay.exclude": ("embedding", "relative_position")}),
     # On 24gb-v5, since 24gb-v6 is for tags that go with every other one: these leave others nothing to do.
     "wdf": ("24gb-v5", {"train.optimizer.weight_decay.matrices_only": True}),
-    "wdro": ("24gb-v6-wdf", {"train.optimizer.weight_decay.readout": True}),
+    "wdro": ("conformer", {"train.optimizer.weight_decay.readout": True}),
     "wdenc1e_2": ("24gb-v5", {"train.optimizer.weight_decay.encoder": 1e-2}),
     "wddec1e_4": ("24gb-v5", {"train.optimizer.weight_decay.decoder": 1e-4}),
 }
