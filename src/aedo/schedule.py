@@ -155,7 +155,7 @@ class Leg(Part):
     def between(self, start: float, share: float) -> float:
         """The value at a share of the way from `start` to the end."""
         if self.spacing == "geometric":
-            return start * (self.end / start) ** share
+            return start * math.pow(self.end / start, share)
         return start + (self.end - start) * share
 
 
@@ -196,7 +196,7 @@ class PowerDecay(Part):
 
     def at(self, progress: Progress) -> float:
         x: float = getattr(progress, self.unit)
-        return self.start * (1.0 + x) ** -self.power
+        return self.start * math.pow(1.0 + x, -self.power)
 
 
 class Steps(Part):

@@ -76,11 +76,11 @@ class WeightDropout:
         with _restored(self.weights):
             hooks = []
             for weight in self.weights:
-                mask = torch.empty_like(weight, requires_grad=False).bernoulli_(1.0 - rate).div_(1.0 - rate)
+                mask = torch.empty_like(weight).bernoulli_(1.0 - rate).div_(1.0 - rate)
                 with torch.no_grad():
                     weight.mul_(mask)
                 # Before the gradient is added to those of earlier micro-steps, whose masks were others.
-                hooks.append(weight.register_hook(mask.mul))
+                hooks.append(weight.register_hook(mask.mul))  # type: ignore[no-untyped-call]
             try:
                 yield
             finally:
