@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ UTTERANCES = st.lists(st.tuples(st.integers(1, 1000), st.booleans()), max_size=6
 
 
 def fill(
-    numbers: np.ndarray, lengths: np.ndarray, left_out: np.ndarray, labels: np.ndarray | None = None, **limits: int
+    numbers: np.ndarray, lengths: np.ndarray, left_out: np.ndarray, labels: np.ndarray | None = None, **limits: Any
 ) -> list[PlannedBatch]:
     labels = np.zeros_like(numbers) if labels is None else labels
     return fill_batches(Candidates(numbers, np.full_like(numbers, 16000), lengths, lengths, labels), left_out, **limits)

@@ -30,7 +30,7 @@ def plan(
     progress: Progress = START,
     seed: int = 1,
     rank: int = 0,
-    **order: int,
+    **order: float,
 ) -> list[PlannedBatch]:
     config = OrderConfig.model_validate({"kind": kind, **order})
     return training_plan(config, batch, speed, sizes, 16_000, seed=seed, epoch=epoch, rank=rank, progress=progress)

@@ -179,3 +179,19 @@ def test_a_tied_head_learns_from_all_its_layers_and_has_its_own_name() -> None:
     assert torch.equal(tied.ctc_log_probs(outputs.encoded), outputs.ctc_logits[2].log_softmax(-1))
     with pytest.raises(UserError, match=r"ctc\.shared"):
         export_state(tied)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("24gb-v6-aux12-auxtied", "nothing uses ctc.shared, there is one CTC head"),
+        ("24gb-v6-accdiv-lossnorm_acc", "nothing uses train.gradients.divide, loss.normalization is accumulated"),
+        ("tiny-lossnorm_acc", "nothing uses loss.normalization, an update has one micro-step"),
+        ("24gb-v6-lsx0", "lsx0: amount 0 lies outside"),
+        ("24gb-v6-auxscale01_02_03", "ctc.scales has 3 values for 2 ctc.layers"),
+    ],
+)
+def test_what_would_do_nothing_is_refused(name: str, said: str) -> None:
+    with pytest.raises(UserError) as error:
+        resolve(name)
+    assert said in str(error.value)

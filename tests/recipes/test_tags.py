@@ -67,6 +67,8 @@ PLAIN = [
     for tag in [find_tag(text)]
     if base == "24gb-v6" and tag and not tag.after and not tag.last and text != "auxscale01_02"  # which wants two heads
 ]
+UNFIT = ({"accdiv", "lossnorm_acc"},)
+"""Refused together: one of them would be of no use."""
 ALONE = {text: analyse(f"24gb-v6-{text}") for text in PLAIN}
 
 
@@ -76,7 +78,7 @@ def independent_tags(draw: st.DrawFn) -> list[str]:
     chosen: list[str] = []
     taken: set[str] = set()
     for text in draw(st.lists(st.sampled_from(PLAIN), unique=True, max_size=12)):
-        if not taken & set(ALONE[text].setters):
+        if not taken & set(ALONE[text].setters) and not any(pair <= {*chosen, text} for pair in UNFIT):
             chosen.append(text)
             taken |= set(ALONE[text].setters)
     return chosen

@@ -73,6 +73,10 @@ def _of_losses(e: Experiment) -> dict[str, str]:
         found["ctc.shared"] = "there is one CTC head"
     if e.loss.label_smoothing == 0:
         found["loss.smooth_eos"] = "loss.label_smoothing is 0"
+    if e.loss.normalization == "accumulated":
+        found["train.gradients.divide"] = "loss.normalization is accumulated: labels divide the gradients"
+        if e.train.accumulate == 1 and e.train.devices == 1:
+            found["loss.normalization"] = "an update has one micro-step (train.accumulate is 1)"
     return found
 
 
@@ -101,6 +105,8 @@ def _of_update(e: Experiment) -> dict[str, str]:
         found["train.sync_parameters"] = "train.devices is 1"
     if e.train.accumulate == 1:
         found["train.gradients.divide"] = "train.accumulate is 1"
+    if e.loss.normalization == "accumulated":
+        found["train.gradients.divide"] = "loss.normalization divides by the labels of all micro-steps already"
     if e.train.weight_noise.std == 0:
         found["train.weight_noise.names"] = "train.weight_noise.std is 0"
     if e.train.weight_dropout.rate == 0:

@@ -7,7 +7,7 @@ from aedo.recipes.notation import Range
 from aedo.recipes.registry import tag
 from aedo.schedule import PiecewiseLinear
 
-SMOOTHING = Range(0, 0.9)
+SMOOTHING = Range(1e-4, 0.9)
 STEPS = Range(1, 1_000_000_000)
 SCALES = Range(0, 1000)
 
