@@ -185,7 +185,10 @@ def test_a_tied_head_learns_from_all_its_layers_and_has_its_own_name() -> None:
     ("name", "said"),
     [
         ("24gb-v6-aux12-auxtied", "nothing uses ctc.shared, there is one CTC head"),
-        ("24gb-v6-accdiv-lossnorm_acc", "nothing uses train.gradients.divide, loss.normalization is accumulated"),
+        (
+            "24gb-v6-accdiv-lossnorm_acc",
+            "nothing uses train.gradients.divide, loss.normalization divides by the labels",
+        ),
         ("tiny-lossnorm_acc", "nothing uses loss.normalization, an update has one micro-step"),
         ("24gb-v6-lsx0", "lsx0: amount 0 lies outside"),
         ("24gb-v6-auxscale01_02_03", "ctc.scales has 3 values for 2 ctc.layers"),

@@ -73,10 +73,8 @@ def _of_losses(e: Experiment) -> dict[str, str]:
         found["ctc.shared"] = "there is one CTC head"
     if e.loss.label_smoothing == 0:
         found["loss.smooth_eos"] = "loss.label_smoothing is 0"
-    if e.loss.normalization == "accumulated":
-        found["train.gradients.divide"] = "loss.normalization is accumulated: labels divide the gradients"
-        if e.train.accumulate == 1 and e.train.devices == 1:
-            found["loss.normalization"] = "an update has one micro-step (train.accumulate is 1)"
+    if e.loss.normalization == "accumulated" and e.train.accumulate == 1 and e.train.devices == 1:
+        found["loss.normalization"] = "an update has one micro-step (train.accumulate is 1)"
     return found
 
 
