@@ -34,6 +34,7 @@ def at(micro_step: int) -> Progress:
         {"kind": "steps", "nodes": (10,), "values": (0.5, -0.5)},
         {"kind": "warmup_inverse_sqrt", "peak": 2, "warmup": 1, "norm": 1},
         {"kind": "by_epoch", "start": 0.1, "legs": [{"epochs": 3, "end": 1.1}]},
+        {"kind": "by_epoch", "start": 0.1, "legs": [{"epochs": 3, "start": 2, "end": 0.1}]},
     ],
 )
 def test_a_rate_outside_its_range_is_refused_also_within_a_schedule(rate: Any) -> None:

@@ -29,7 +29,7 @@ def values_of(schedule: Scheduled) -> Iterator[float]:
             yield getattr(schedule, name)
     yield from getattr(schedule, "values", ())
     for leg in getattr(schedule, "legs", ()):
-        yield leg.end
+        yield from (leg.end,) if leg.start is None else (leg.start, leg.end)
 
 
 class RateMark:
