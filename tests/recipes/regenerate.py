@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from aedo.recipes.bases import BASES
-from aedo.recipes.names import analyse, resolve
+from aedo.recipes.names import Resolved, analyse, resolve
 from aedo.recipes.trees import differences
 from tests.recipes.published import NAMES
 
@@ -23,9 +23,8 @@ def text_of(base: str) -> str:
     return resolve(base).model_dump_json(indent=2) + "\n"
 
 
-def text_of_name(name: str) -> str:
+def text_of_name(resolved: Resolved) -> str:
     """All fields in which a name differs from its base, and the tag that set each: a line a field."""
-    resolved = analyse(name)
     base, whole = resolve(resolved.base).model_dump(mode="json"), resolved.experiment.model_dump(mode="json")
     lines = [
         json.dumps({"path": path, "base": old, "value": new, "tag": resolved.setter(path)})
@@ -45,7 +44,7 @@ def write(folder: Path, texts: dict[str, str]) -> None:
 
 def main() -> None:
     write(FOLDER, {base: text_of(base) for base in BASES})
-    write(NAMES_FOLDER, {name: text_of_name(name) for name in NAMES})
+    write(NAMES_FOLDER, {name: text_of_name(analyse(name)) for name in NAMES})
 
 
 if __name__ == "__main__":

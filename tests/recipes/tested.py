@@ -103,10 +103,12 @@ def _tags_of_name(text: str) -> tuple[str, ...]:
 
 
 def _fields(node: ast.AST) -> Iterator[str]:
-    known, by_class = _paths(), _paths_of_parts()
+    by_name, by_class = _paths_by_name(), _paths_of_parts()
     for child in ast.walk(node):
-        if isinstance(child, ast.Constant) and isinstance(child.value, str) and child.value in known:
-            yield child.value
+        if isinstance(child, ast.Constant) and isinstance(child.value, str):
+            yield from by_name.get(child.value, ())
+        elif isinstance(child, ast.keyword):
+            yield from by_name.get(child.arg or "", ())
         elif isinstance(child, ast.Call):
             name = child.func.attr if isinstance(child.func, ast.Attribute) else getattr(child.func, "id", "")
             for path in by_class.get(name, ()):
@@ -115,7 +117,7 @@ def _fields(node: ast.AST) -> Iterator[str]:
             if name == "micro_experiment":
                 yield from (f"train.{keyword.arg}" for keyword in child.keywords if keyword.arg)
         elif isinstance(child, ast.Dict):
-            yield from (path for path in _keys(child, "") if path in known)
+            yield from (path for key in _keys(child, "") for path in by_name.get(key, ()))
 
 
 def _keys(node: ast.Dict, above: str) -> Iterator[str]:
@@ -128,9 +130,28 @@ def _keys(node: ast.Dict, above: str) -> Iterator[str]:
 
 
 @cache
-def _paths() -> frozenset[str]:
-    """Of all fields and parts of the tree, of every kind they may be of."""
-    return frozenset(path for path, _ in _walk(Experiment, "") if "." in path)
+def _paths_by_name() -> dict[str, list[str]]:
+    """By what names it without doubt: its path, its last two names, its last one where no other field has the same."""
+    fields: dict[str, str] = {path: owner.__name__ for path, owner in _owners(Experiment, "")}
+    owners: dict[str, set[str]] = defaultdict(set)
+    for path, owner in fields.items():
+        owners[path.split(".")[-1]].add(owner)
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in fields:
+        *above, last = path.split(".")
+        for name in {path, ".".join([*above[-1:], last])} if above else set[str]():
+            found[name].append(path)
+        if above and len(owners[last]) == 1 and len(last) > 4:
+            found[last].append(path)
+    return found
+
+
+def _owners(part: type[Part], above: str) -> Iterator[tuple[str, type[Part]]]:
+    for name, field in part.model_fields.items():
+        path = f"{above}.{name}" if above else name
+        yield path, part
+        for child in _parts_in(field.annotation):
+            yield from _owners(child, path)
 
 
 @cache

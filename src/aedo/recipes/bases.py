@@ -18,7 +18,8 @@ from aedo.experiment import AugmentConfig, Experiment
 from aedo.losses.ctc import CtcConfig
 from aedo.model.conformer import ConformerConfig
 from aedo.nn.attention import SelfAttentionConfig
-from aedo.schedule import PiecewiseLinear, WarmupInverseSqrt
+from aedo.nn.positions import TransformerXLPositionsConfig
+from aedo.schedule import ByEpoch, Leg, PiecewiseLinear, WarmupInverseSqrt
 from aedo.train.config import TrainConfig
 from aedo.train.gradients import GradientConfig
 from aedo.train.optimizers import OptimizerConfig
@@ -26,6 +27,12 @@ from aedo.train.param_groups import WeightDecayConfig
 
 FRAME = 160
 """Samples per feature frame: batch sizes are known by their number of frames."""
+
+CLIMBS_AND_FALL = (
+    *(Leg(epochs=epochs, start=1e-7, end=1e-3) for epochs in (10, 10, 10, 30)),
+    Leg(epochs=90, end=2e-5, spacing="geometric"),
+)
+"""The learning rate of `conformer` by sub-epoch."""
 
 
 def base_11gb() -> Experiment:
@@ -132,6 +139,40 @@ def base_24gb_v6() -> Experiment:
     return base_24gb_v5().with_("encoder.growth", ())
 
 
+def base_conformer() -> Experiment:
+    """An older Conformer of the reference, before all its improvements: our model as its Switchboard transducer was.
+
+    What the names of that time add to it, it lacks: BatchNorm in the convolution module, full width and depth from the
+    start, a convolutional front-end, no dropout behind self-attention, on attention or on positions, no weight decay on
+    the read-out, no CTC heads, no label smoothing.  Swish, Transformer-XL positions, Nadam as in TensorFlow with an L2
+    of 1e-4 (a weight decay of 2e-4) in batches of 100 s, two an update, at random; 150 sub-epochs.
+
+    The learning rate climbs to 1e-3 four times, as the stages of `pre10` ask for (see lrpre10).  Then the original let
+    errors on dev decide (times 0.9 each time, at least 2e-5); here it falls to 2e-5 over the same sub-epochs.  Labels
+    and data are LibriSpeech's.
+
+    Reported for all its tags together on Switchboard: 17.4 / 14.7 / 18.0 (Hub5'00 / 01, RT03S).
+    """
+    return (
+        base_11gb()
+        .with_("order", OrderConfig(kind="random", partition=20))
+        .with_("batch.max_samples", 10_000 * FRAME)
+        .with_("augment.speed", None)
+        .with_("encoder.feed_forward.activation", "swish")
+        .with_("encoder.attention", SelfAttentionConfig(dropout=0.0, position=TransformerXLPositionsConfig()))
+        .with_("encoder.dropout.share", "none")
+        .with_("encoder.dropout_behind_attention", False)
+        .with_("decoder.readout_dropout.share", "none")
+        .with_("ctc.layers", ())
+        .with_("loss.label_smoothing", 0.0)
+        .with_("train.epochs", 150)
+        .with_("train.accumulate", 2)
+        .with_("train.learning_rate", ByEpoch(start=1e-7, legs=CLIMBS_AND_FALL))
+        .with_("train.optimizer", OptimizerConfig(kind="nadam_tf", eps=1e-8))
+        .with_("train.optimizer.weight_decay", WeightDecayConfig(value=2e-4, readout=False))
+    )
+
+
 def base_an4() -> Experiment:
     """AN4, 40 minutes of spelled words and numbers, from scratch on two CPU cores: 24gb-v6 made small.
 
@@ -212,6 +253,7 @@ BASES: dict[str, Callable[[], Experiment]] = {
     "24gb-v4": base_24gb_v4,
     "24gb-v5": base_24gb_v5,
     "24gb-v6": base_24gb_v6,
+    "conformer": base_conformer,
 }
 
 PARENTS: dict[str, str] = {
@@ -223,6 +265,7 @@ PARENTS: dict[str, str] = {
     "24gb-v4": "24gb-v3",
     "24gb-v5": "24gb-v4",
     "24gb-v6": "24gb-v5",
+    "conformer": "11gb",
 }
 """The base each one is a difference from."""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from aedo.errors import UserError
 from aedo.recipes.about import first_sentence
 from aedo.recipes.bases import ALIASES, BASES, PARENTS
-from aedo.recipes.names import Difference, analyse, apply
+from aedo.recipes.names import Difference, Resolved, analyse, apply
 from aedo.recipes.parse import find_tag, nearest, spelled, split_base
 from aedo.recipes.registry import TAGS, Spelled, Tag
 from aedo.recipes.trees import changes, differences, leaves, show
@@ -130,7 +130,16 @@ def _about_name(name: str) -> Iterator[str]:
         own = [one for one in found if entry.text in one.right_setter.split(", ")]
         yield from (f"    {one.path}: {show(one.left)} -> {show(one.right)}" for one in own)
         if not own:
-            yield f"    says what {resolved.base} says already"
+            yield f"    {_nothing_left(entry, resolved)}"
+
+
+def _nothing_left(entry: Spelled, resolved: Resolved) -> str:
+    """Why no field is as this tag has left it."""
+    base = BASES[resolved.base]()
+    later = {resolved.setter(path) for path in changes(base, apply(entry, base, resolved.name))}
+    return (
+        f"its values are changed by {', '.join(sorted(later))}" if later else f"says what {resolved.base} says already"
+    )
 
 
 def _line(head: str, text: str) -> str:

@@ -24,7 +24,13 @@ from aedo.recipes.registry import Spelled, UnfitError, application_order
 from aedo.recipes.trees import Tree, changes, differences, leaves, show
 from aedo.recipes.unused import unused_fields
 
-RESTATED = frozenset({"base-24gb-v6-lrlin1e_5_450k-posdrop01", "base-24gb-v3-lr1e_3-aux48ff"})
+RESTATED = frozenset(
+    {
+        "base-24gb-v6-lrlin1e_5_450k-posdrop01",
+        "base-24gb-v3-lr1e_3-aux48ff",
+        "base-24gb-v3-lr1e_3-adamw-wd1e_3",
+    }
+)
 """Published names, a tag of which says what its base says already.  They resolve (written with `-` or with `_`); any
 other such name is refused."""
 

@@ -135,7 +135,7 @@ def cosine_annealing(e: Experiment, warmup: float) -> Experiment:
     "lrlin{start:number}_{peak:count}",
     "lrlin{start:number}_{peak:count}_{descent:count}_{end:count}",
     "lrlin",
-    after=["lr", "bs", "ep", "part", "warmup", "lrdecnorm"],
+    after=["lr", "bs", "ep", "part", "mgpu", "warmup", "lrdecnorm"],
     start=RATES,
     peak=STEPS,
     descent=STEPS,
@@ -152,9 +152,10 @@ def linear(
 
     The peak is 100 times the start, the values at the end of the descent and of the training are the start and a
     tenth of it.  The steps that the name does not give come from the reference's table by batch size and number of
-    sub-epochs (45 %, 90 % and 100 % of the training); lrlin1e_5_450k_900k_982k gives all.  Where the table has no
-    row for the number of sub-epochs, the peak tells the row and with it the length of the training: with batches of
-    15k frames, lrlin1e_5_295k means 500 sub-epochs.  Plain `lrlin` rises from 0 to 1e-3 in 20k.
+    sub-epochs (45 %, 90 % and 100 % of the training); lrlin1e_5_450k_900k_982k gives all.  Where the table has no row
+    for the number of sub-epochs, the name tells the row otherwise, and with it the length of the training: by the peak
+    (with batches of 15k frames, lrlin1e_5_295k means 500 sub-epochs), else by the devices, who share the sub-epochs
+    (mgpu4 and lrlin1e_5_100k: 500 instead of 2000).  Plain `lrlin` rises from 0 to 1e-3 in 20k.
 
     Why: a long way up lets the rate be high without diverging, the way down and the tail collect the gain.
     Reported: lrlin1e_5_450k 5.9 vs 7.07 (24gb-v4), 5.44 vs 6.30 (24gb-v6); there with the peak at 20k 5.87, 50k
@@ -171,13 +172,15 @@ def linear(
 
 
 def _row(e: Experiment, peak: int | None) -> tuple[int, tuple[int, int, int]]:
-    """Sub-epochs and steps: of the training's own length, else of the length that has its peak there."""
+    """Sub-epochs and steps: of the training's own length; else of the length that has its peak there; else each device
+    makes its share."""
     size, epochs = e.batch.max_samples, e.train.epochs
     frames = size / e.features.hop if isinstance(size, (int, float)) else 0.0
     rows = {n: nodes for (k, n), nodes in NODES.items() if 1000 * k == frames and e.order.partition == 20}
-    for row, nodes in rows.items():
-        if row == epochs or (epochs not in rows and nodes[0] == peak):
-            return row, nodes
+    with_peak = [row for row, nodes in rows.items() if nodes[0] == peak]
+    for row in (epochs, *with_peak, epochs // e.train.devices):
+        if row in rows:
+            return row, rows[row]
     known = ", ".join([f"bs{k}k-ep{n}" for k, n in NODES if 1000 * k == frames] or [f"bs{k}k-ep{n}" for k, n in NODES])
     raise UnfitError(
         f"no steps are known for batches of {frames:g} frames, {epochs} sub-epochs and {e.order.partition} of them"
