@@ -74,7 +74,7 @@ def test_ids_are_unique_and_references_inside_the_page_exist(tmp_path, finished)
         "0123abc, unchanged",
         "A Processor",
         "cross-entropy per label",
-        "devtrain / dev",
+        "dev / devtrain",
         "learning rate",
         "gradient norm",
         "RETURNN",

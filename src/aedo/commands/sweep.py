@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -148,6 +149,7 @@ def _tell(tasks: list[Task], work: Work) -> None:
 
 def _run(tasks: list[Task], work: Work, room: list[dict[str, str]]) -> int:
     """The exit status."""
+    from aedo.sweep.compare import write_comparison
     from aedo.sweep.display import SweepDisplay
     from aedo.sweep.runner import Runner
     from aedo.train.signals import EXIT_REQUEUE, StopRequest
@@ -157,9 +159,10 @@ def _run(tasks: list[Task], work: Work, room: list[dict[str, str]]) -> int:
     if stopped():
         typer.echo("stopped on request; the running jobs have saved; run the same command again to go on")
         return EXIT_REQUEUE
-    failed = [task for task in tasks if task.state in ("failed", "stopped")]
+    failed = [task for task in tasks if task.state != "done"]
     for task in failed:
         typer.echo(f"\n{task.job.title}: {task.state}; its log: {task.log}", err=True)
         for line in task.errors:
             typer.echo(f"  {line}", err=True)
+    typer.echo(write_comparison(tasks, work, work.out / "sweep", ["aedo", *sys.argv[1:]]))
     return 1 if failed else 0

@@ -12,6 +12,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarForm
 
 from aedo.report.figure import DATASET_COLOURS, FAINT, INK, SERIES, single, style, svg
 from aedo.report.gather import DATASETS, Run
+from aedo.report.overfitting import ratio_over_time
 
 SIZE = (3.55, 2.25)  # inches; three stand side by side
 _BINS = 300
@@ -52,23 +53,19 @@ def loss_curves(run: Run, key: str) -> list[Markup]:
 
 
 def overfitting(run: Run, key: str) -> Markup | None:
-    """devtrain / dev of every loss: 1 means no gap between seen and unseen utterances, small means overfitting."""
-    lines = []
-    for term in run.terms:
-        dev = dict(run.series("dev", term))
-        lines.append((term, [(x, y / dev[x]) for x, y in run.series("devtrain", term) if dev.get(x)]))
-    lines = [(term, points) for term, points in lines if points]
+    """dev / devtrain of every loss: 1 means no gap between seen and unseen utterances, more means overfitting."""
+    lines = [(term, points) for term in run.terms if (points := ratio_over_time(run, term))]
     if not lines:
         return None
     with style():
         figure, axes = single(*SIZE)
         for number, (term, points) in enumerate(lines):
-            _line(axes, points, SERIES[number % len(SERIES)], term)
-        axes.legend(loc="lower left", fontsize=8, ncols=2, frameon=False, labelcolor=FAINT, handlelength=1.2)
+            line(axes, points, SERIES[number % len(SERIES)], term)
+        axes.legend(loc="upper left", fontsize=8, ncols=2, frameon=False, labelcolor=FAINT, handlelength=1.2)
         axes.axhline(1.0, color=INK, linewidth=0.6, linestyle=(0, (4, 3)))
         axes.set_ylim(bottom=0)
-        _finish(axes, "devtrain / dev", "sub-epoch")
-        return svg(figure, f"{key}-overfitting", "overfitting: devtrain loss divided by dev loss over sub-epochs")
+        finish(axes, "dev / devtrain", "sub-epoch")
+        return svg(figure, f"{key}-overfitting", "overfitting: dev loss divided by devtrain loss over sub-epochs")
 
 
 def learning_rate(run: Run, key: str) -> Markup | None:
@@ -85,17 +82,11 @@ def gradient_norm(run: Run, key: str) -> Markup | None:
     with style():
         figure, axes = single(*SIZE)
         axes.fill_between(x, low, high, color=SERIES[3], alpha=0.2, linewidth=0)
-        _line(axes, list(zip(x, middle, strict=True)), SERIES[3])
+        line(axes, list(zip(x, middle, strict=True)), SERIES[3])
         if min(low) > 0 and max(high) > 10 * min(low):
-            _logarithmic(axes)
-        _finish(axes, "gradient norm", unit)
+            logarithmic(axes)
+        finish(axes, "gradient norm", unit)
         return svg(figure, f"{key}-grad", "global norm of the gradient over training")
-
-
-def overlay(lines: Sequence[tuple[str, Points]], title: str, key: str, *, log: bool) -> Markup:
-    """The same value of several runs."""
-    coloured = [(points, SERIES[number % len(SERIES)]) for number, (_, points) in enumerate(lines) if points]
-    return chart(coloured, title, "sub-epoch", key, log=log)
 
 
 def chart(
@@ -105,22 +96,24 @@ def chart(
     with style():
         figure, axes = single(*SIZE)
         for points, colour in lines:
-            _line(axes, points, colour)
+            line(axes, points, colour)
         values = [y for points, _ in lines for _, y in points if np.isfinite(y)]
         if log and values and min(values) > 0 and max(values) > 5 * min(values):
-            _logarithmic(axes)
+            logarithmic(axes)
         elif zero or not log:
             axes.set_ylim(bottom=0)
-        _finish(axes, title, unit)
+        finish(axes, title, unit)
         return svg(figure, key, f"{title} over training")
 
 
-def _line(axes: Axes, points: Points, colour: str, name: str | None = None) -> None:
+def line(axes: Axes, points: Points, colour: str, name: str | None = None, **look: Any) -> None:
+    """Points joined; so few that no line is to be seen are marked."""
     marker: dict[str, Any] = {"marker": "o", "markersize": 3.5} if len(points) < 3 else {}
-    axes.plot([x for x, _ in points], [y for _, y in points], color=colour, label=name, **marker)
+    axes.plot([x for x, _ in points], [y for _, y in points], color=colour, label=name, **marker, **look)
 
 
-def _finish(axes: Axes, title: str, unit: str) -> None:
+def finish(axes: Axes, title: str, unit: str) -> None:
+    """Title, axes and grid as in all our curves."""
     axes.set_title(title)
     axes.set_xlabel(unit, fontsize=8)
     axes.grid(visible=False, axis="x")
@@ -131,7 +124,8 @@ def _finish(axes: Axes, title: str, unit: str) -> None:
         axes.yaxis.set_major_locator(MaxNLocator(5))
 
 
-def _logarithmic(axes: Axes) -> None:
+def logarithmic(axes: Axes) -> None:
+    """A logarithmic axis with plain numbers."""
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
     plain = ScalarFormatter()

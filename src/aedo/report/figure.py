@@ -13,13 +13,19 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, is_color_like, to_hex
 from matplotlib.figure import Figure
 
 # matplotlib wants real colours: these stand in for the page's variables and are replaced in the text of the SVG.
 INK, FAINT, RULE = "#010101", "#020202", "#030303"
 SERIES = ("#040404", "#050505", "#060606", "#070707", "#080808", "#090909")
 _VARIABLES = {INK: "ink", FAINT: "faint", RULE: "rule", **{c: f"c{n}" for n, c in enumerate(SERIES, start=1)}}
+_LIGHT = dict(
+    zip(
+        (INK, FAINT, RULE, *SERIES),
+        ("#23272e", "#666d78", "#dcdcd5", "#8b929d", "#c4502f", "#1f77a8", "#4a7d4e", "#8a5fb0", "#a07a12"),
+    )
+)
 DATASET_COLOURS = {"train": SERIES[0], "dev": SERIES[1], "devtrain": SERIES[2]}
 
 HEAT = LinearSegmentedColormap.from_list("heat", [(0.82, 0.35, 0.20, 0.0), (0.82, 0.35, 0.20, 1.0)])
@@ -67,6 +73,19 @@ def single(width: float, height: float) -> tuple[Figure, Axes]:
     """One figure in inches with one pair of axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
+
+
+def recolour(figure: Figure) -> None:
+    """Give a figure real colours, those of a light page: for a picture that stands alone."""
+    for artist in figure.findobj():
+        for name in ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor"):
+            get, put = getattr(artist, f"get_{name}", None), getattr(artist, f"set_{name}", None)
+            if get is None or put is None:
+                continue
+            colour = get()
+            known = _LIGHT.get(to_hex(colour)) if is_color_like(colour) else None
+            if known is not None:
+                put(known)
 
 
 def svg(figure: Figure, name: str, description: str) -> Markup:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +42,11 @@ class SetResult:
     def score(self) -> Score | None:
         """Aligned when first asked for: only the checkpoint shown in detail needs it.  None without reference words."""
         return _score(self.lines)
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """References and hypotheses, utterance by utterance."""
+        return _pairs(self.lines)
 
 
 @dataclass
@@ -102,8 +107,12 @@ class Run:
         return sorted(found, key=lambda term: (term == "ler", term != "ce", _natural(term)))
 
 
-def gather(path: Path) -> Run:
-    """The run at `path`.  UserError where it is no run folder or its experiment.json is unreadable."""
+def gather(path: Path, *, steps: bool = True, labels: Collection[str] | None = None) -> Run:
+    """The run at `path`.  UserError where it is no run folder or its experiment.json is unreadable.
+
+    Without `steps` the record of micro-steps is left alone, which is most of what there is to read; of the results,
+    only those in the folders `labels` are read (None: all).
+    """
     folder = RunFolder.open(path)
     notices: list[str] = []
     try:
@@ -126,8 +135,8 @@ def gather(path: Path) -> Run:
         flatten(tree.get("experiment") or {}),
         info if isinstance(info, dict) else {},
         [epochs[number] for number in sorted(epochs)],
-        _lines(path / "steps.jsonl", "micro_step", int, notices, _STEPS_BYTES),
-        list(_results(folder, notices)),
+        _lines(path / "steps.jsonl", "micro_step", int, notices, _STEPS_BYTES) if steps else [],
+        list(_results(folder, labels, notices)),
         notices,
     )
 
@@ -142,12 +151,14 @@ def flatten(tree: Any, prefix: str = "") -> Leaves:
     return leaves
 
 
-def _results(folder: RunFolder, notices: list[str]) -> Iterator[SetResult]:
+def _results(folder: RunFolder, labels: Collection[str] | None, notices: list[str]) -> Iterator[SetResult]:
     if not folder.recog_folder.is_dir():
         notices.append(f"{folder.recog_folder}: nothing recognised yet; run aedo recog {folder.path}")
         return
     found = False
     for labelled in sorted(p for p in folder.recog_folder.iterdir() if p.is_dir()):
+        if labels is not None and labelled.name not in labels:
+            continue
         for name in sorted({p.name.rsplit(".", 1)[0] for p in labelled.glob("*.json*")}):
             result = _result(labelled, name, notices)
             if result is not None:
@@ -177,10 +188,13 @@ def _result(labelled: Path, name: str, notices: list[str]) -> SetResult | None:
     return SetResult(labelled.name, name, totals, lines)
 
 
+def _pairs(lines: dict[str, dict[str, Any]]) -> list[Pair]:
+    return [Pair(i, _text(line, "speaker"), _text(line, "ref"), _text(line, "hyp")) for i, line in lines.items()]
+
+
 def _score(lines: dict[str, dict[str, Any]]) -> Score | None:
-    pairs = (Pair(i, _text(line, "speaker"), _text(line, "ref"), _text(line, "hyp")) for i, line in lines.items())
     try:
-        return score(pairs)
+        return score(_pairs(lines))
     except UserError:  # no words at all
         return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ from aedo import __version__
 from aedo.errors import UserError
 from aedo.files import explained, write_text
 from aedo.report import curves, tables
-from aedo.report.about import About, about
+from aedo.report.about import About, about, duration
 from aedo.report.clips import Budget
 from aedo.report.compare import Comparisons, compare_runs
+from aedo.report.forest import forests
 from aedo.report.gather import Run, SetResult, gather
+from aedo.report.overlays import beside_baseline, keys, overlays
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,24 @@ def render(runs: list[Run], options: Options) -> str:
     """The page as text."""
     budget = Budget(options.audio_megabytes)
     sections = [_section(run, f"r{number}", options, budget) for number, run in enumerate(runs, start=1)]
-    comparison: Comparisons | None = compare_runs(runs) if len(runs) > 1 else None
+    return fill(
+        "page.html",
+        title=runs[0].name if len(runs) == 1 else f"{len(runs)} runs compared",
+        sections=sections,
+        **compared(compare_runs(runs) if len(runs) > 1 else None),
+    )
+
+
+def compared(comparison: Comparisons | None) -> dict[str, Any]:
+    """What comparison.html needs, pictures drawn."""
+    if comparison is None:
+        return {"comparison": None}
+    drawn = replace(comparison, pictures=forests(comparison), curves=overlays(comparison))
+    return {"comparison": drawn, "keys": keys(comparison), "beside": beside_baseline(comparison)}
+
+
+def fill(template: str, **values: Any) -> str:
+    """A page from one of the templates beside this file."""
     environment = Environment(
         loader=PackageLoader("aedo", "report"),
         autoescape=True,
@@ -85,16 +104,14 @@ def render(runs: list[Run], options: Options) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"wer": _wer, "number": _number, "p": _p, "several": _several}
+    environment.filters |= {"wer": _wer, "number": _number, "p": _p, "several": _several, "duration": duration}
     style, _, _ = environment.loader.get_source(environment, "page.css") if environment.loader else ("", None, None)
-    return environment.get_template("page.html").render(
-        title=runs[0].name if len(runs) == 1 else f"{len(runs)} runs compared",
-        sections=sections,
-        comparison=comparison,
+    return environment.get_template(template).render(
         reference_name=tables.REFERENCE_NAME,
         style=Markup(style),
         made=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         version=__version__,
+        **values,
     )
 
 

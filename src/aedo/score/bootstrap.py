@@ -51,8 +51,8 @@ def error_rate_interval(
     seed: int = 0,
 ) -> Interval:
     """Percentile interval of 100 * sum of errors / sum of words, resampling utterances with replacement."""
-    rates = _resampled(np.asarray(errors, np.float64), np.asarray(words, np.float64), replications, seed)
-    return _percentiles(rates, confidence)
+    rates = resampled(np.asarray(errors, np.float64), np.asarray(words, np.float64), replications, seed)
+    return percentiles(rates, confidence)
 
 
 def compare_systems(
@@ -70,18 +70,18 @@ def compare_systems(
     """
     delta = np.asarray(second, np.float64) - np.asarray(first, np.float64)
     weights = np.asarray(words, np.float64)
-    differences = _resampled(delta, weights, replications, seed)
+    differences = resampled(delta, weights, replications, seed)
     below, above = float(np.mean(differences <= 0)), float(np.mean(differences >= 0))
     least = 1.0 / replications  # a finite number of draws cannot show less
     return Comparison(
         100.0 * float(delta.sum() / weights.sum()),
-        _percentiles(differences, confidence),
+        percentiles(differences, confidence),
         min(1.0, 2.0 * max(min(below, above), least)),
         float(np.mean(differences < 0)),
     )
 
 
-def _resampled(values: Floats, words: Floats, replications: int, seed: int) -> Floats:
+def resampled(values: Floats, words: Floats, replications: int, seed: int) -> Floats:
     """[R]: 100 * sum of values / sum of words over n utterances drawn with replacement, R times."""
     generator = np.random.default_rng(seed)
     n = len(values)
@@ -96,6 +96,6 @@ def _resampled(values: Floats, words: Floats, replications: int, seed: int) -> F
     return rates
 
 
-def _percentiles(values: Floats, confidence: float) -> Interval:
+def percentiles(values: Floats, confidence: float) -> Interval:
     low, high = np.quantile(values, [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0])
     return Interval(float(low), float(high), confidence)

@@ -123,12 +123,13 @@ def _labelled(checkpoints: Sequence[Checkpoint], label: str) -> list[Checkpoint]
 
 
 def results(run: RunFolder, work: Work) -> dict[tuple[str, str], dict[str, Any] | None]:
-    """(set, search) -> its totals, None where it is not decoded yet."""
-    found = {}
+    """(set, search) -> its totals, with the `folder` they lie in; None where it is not decoded yet."""
+    found: dict[tuple[str, str], dict[str, Any] | None] = {}
     for search in work.searches:
         decoding = work.decoding(run, search)
         for cuts in work.sets:
-            found[cuts.name, search.name] = decoded(decoding, cuts)
+            totals = decoded(decoding, cuts)
+            found[cuts.name, search.name] = None if totals is None else {**totals, "folder": decoding.folder.name}
     return found
 
 
