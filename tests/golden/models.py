@@ -13,7 +13,7 @@ from aedo.verify.load import load
 from aedo.verify.verification import Verification
 
 FOLDER = Path(__file__).parent / "data" / "models"
-NAMES = ("base", "base-bv24", "zoneout-out", "layernorm", "relpos-xl", "enc-default", "ctc-only", "trafo-dec")
+NAMES = ("base", "base-bv24", "zoneout-out", "layernorm", "relpos-xl", "enc-default", "ctc-only", "trafo-dec", "large")
 
 
 def loaded(name: str) -> tuple[Experiment, AED]:

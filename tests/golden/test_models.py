@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from aedo.features.normalize import RunningNormConfig
+from aedo.model.transformer_decoder import TransformerDecoder
 from aedo.verify.folder import GoldenFolder
 from tests.golden.models import FOLDER, NAMES, loaded, verified
 
@@ -43,7 +45,21 @@ def test_everything_the_reference_holds_was_compared(name: str) -> None:
 def test_all_three_searches_were_compared(name: str) -> None:
     _, checks = verified(name)
     modes = [check.station for check in checks if check.part == "beams"]
-    assert modes == (["batch", "single"] if name == "ctc-only" else ["batch", "single", "max_seq_len_15"])
+    limited = {"ctc-only": [], "large": ["max_seq_len_4"]}.get(name, ["max_seq_len_15"])
+    assert modes == ["batch", "single", *limited]
+
+
+def test_the_large_recipe_has_every_kind_of_part() -> None:
+    """Normalised features, a decoder of the later form with an auxiliary head: their stations and gradients too."""
+    experiment, model = loaded("large")
+    assert experiment.features.normalize == RunningNormConfig()
+    assert isinstance(model.decoder, TransformerDecoder)
+    assert (len(model.decoder.layers), list(model.decoder.auxiliary)) == (3, ["2"])
+    stations = {check.station for check in verified("large")[1]}
+    assert {"feat_norm", "train/feat_norm", "dec_aux_logits_2", "ce_aux_2_smoothed_per_seq", "ctc_loss_3"} <= stations
+    assert {"running_after/feature_batch_norm.running_mean", "running_after/feature_batch_norm.running_variance"} <= {
+        *stations
+    }
 
 
 def test_an_utterance_alone_gives_what_it_gives_in_a_batch() -> None:

@@ -13,14 +13,15 @@ from torch import Tensor
 
 from aedo.interop.infer import Unseen
 from aedo.model.aed import AED
-from aedo.model.labels import Labels
+from aedo.verify.folder import GoldenFolder
 
 FOLDER = Path(__file__).parent.parent / "golden" / "data" / "models"
-NAMES = ("base", "zoneout-out", "layernorm", "relpos-xl", "enc-default", "ctc-only", "trafo-dec")
+NAMES = ("base", "zoneout-out", "layernorm", "relpos-xl", "enc-default", "ctc-only", "trafo-dec", "large")
 UNSEEN = {
     "zoneout-out": Unseen(zoned_output=True),
     "enc-default": Unseen(activation="swish", settings=["encoder.convolution.norm.masked=false"]),
     "ctc-only": Unseen(behavior_version=21),
+    "large": Unseen(behavior_version=24, settings=["encoder.convolution.norm.masked=false"]),
 }
 """What the shapes of these do not show, where it is not the default."""
 
@@ -47,11 +48,10 @@ def arrays_of(name: str, which: str) -> dict[str, np.ndarray]:
 
 def outputs_of(model: AED, name: str) -> dict[str, np.ndarray]:
     """Our encoder states, CTC log-probabilities of the last head and decoder logits on the folder's inputs."""
-    inputs = arrays_of(name, "inputs")
-    features = model.features(torch.from_numpy(inputs["audio"]), torch.from_numpy(inputs["audio_len"]).long())
-    ids, lengths = torch.from_numpy(inputs["targets"]).long(), torch.from_numpy(inputs["targets_len"]).long()
+    inputs = GoldenFolder.open(FOLDER / name).inputs
+    ids = inputs.labels.with_eos().ids
     with torch.no_grad():
-        outputs = model(features, Labels(ids[:, :-1], lengths - 1))  # the reference's targets end with EOS
+        outputs = model(model.features(inputs.audio, inputs.lengths), inputs.labels)
         found = {"enc": outputs.encoded.states.numpy(), "enc_len": outputs.encoded.lengths.numpy()}
         if model.ctc_layers:
             found["ctc"] = model.ctc_log_probs(outputs.encoded).numpy()

@@ -86,7 +86,7 @@ def experiment_of(state: Mapping[str, Tensor], unseen: Unseen, where: str) -> Ex
         vocabulary = shapes.of("enc_logits.weight", 2)[1] - 1
     tree = {
         "tokenizer": {"kind": "imported", "size": vocabulary},
-        "features": {"dim": mels, "log_base": 10.0 if decoder is None else math.exp(2.3026)},
+        "features": _features(shapes, mels, later=decoder is None),
         "frontend": {**frontend, "padding": padding},
         "encoder": encoder,
         "ctc": {"layers": heads, "eos": True},
@@ -116,6 +116,21 @@ def with_settings(experiment: Experiment, settings: Sequence[str]) -> Experiment
         except ValidationError as error:
             raise UserError(f"--set {setting}: {_first(error)}") from None
     return experiment
+
+
+def _features(shapes: Shapes, mels: int, *, later: bool) -> dict[str, Any]:
+    """The features' fields.  Models without decoder, and those that normalise features, came later: base 10."""
+    normed = shapes.has("feature_batch_norm.running_mean")
+    if normed:
+        (bands,) = shapes.of("feature_batch_norm.running_mean", 1)
+        if bands + bands % 2 != mels:
+            raise UserError(f"{shapes.where}: feature_batch_norm has {bands} bands, the front-end {mels}")
+        mels = bands
+    return {
+        "dim": mels,
+        "log_base": 10.0 if later or normed else math.exp(2.3026),
+        "normalize": {"kind": "batch"} if normed else None,
+    }
 
 
 def _frontend(shapes: Shapes) -> tuple[dict[str, Any], int]:

@@ -29,6 +29,8 @@ def _transpose(value: Tensor) -> Tensor:
 
 # Our name (a pattern) -> RETURNN's name, and how the value changes on the way (both ways alike: its own inverse).
 _RULES: tuple[tuple[str, str, Transform], ...] = (
+    (r"features\.normalize\.running_mean", r"feature_batch_norm.running_mean", _copy),
+    (r"features\.normalize\.running_var", r"feature_batch_norm.running_variance", _copy),
     (r"frontend\.convolutions\.(\d+)\.weight", r"encoder.input_layer.conv_layers.\1.filter", _copy),
     (r"frontend\.convolutions\.(\d+)\.bias", r"encoder.input_layer.conv_layers.\1.bias", _copy),
     (r"frontend\.projection\.weight", r"encoder.input_projection.weight", _transpose),

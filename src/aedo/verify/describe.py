@@ -13,12 +13,13 @@ from torch import Tensor
 from aedo.errors import UserError
 from aedo.experiment import Experiment
 from aedo.interop import infer
+from aedo.verify.describe_parts import flattened, is_by_parts, numbers
 
 KNOWN = {
     *("behavior_version", "num_enc_layers", "enc_dim", "enc_ff_dim", "enc_att_num_heads", "conv_kernel_size"),
     *("conv_frontend", "ff_activation", "conv_norm", "self_att", "vocab", "eos_idx", "bos_idx", "blank_idx"),
     *("aux_loss_layers", "aux_loss_scales", "aed_loss_scale", "label_smoothing", "log_mel"),
-    *("decoder", "lstm_decoder", "trafo_decoder"),
+    *("decoder", "lstm_decoder", "trafo_decoder", "later_decoder", "feature_batch_norm"),
 }
 """Fields that describe the model."""
 REMARKS = {
@@ -46,6 +47,8 @@ STATED = {
     "trafo_decoder.num_layers": "decoder.layers",
     "trafo_decoder.dim": "decoder.dim",
     "trafo_decoder.ff_dim": "decoder.feed_forward.dim",
+    "later_decoder.num_layers": "decoder.layers",
+    "later_decoder.dim": "decoder.dim",
 }
 """What config.json and the checkpoint both say: its field, and ours."""
 
@@ -98,11 +101,11 @@ class Description:
 
 def experiment_of(config: Mapping[str, Any], state: Mapping[str, Tensor], where: str) -> Experiment:
     """Our tree for a description and its checkpoint.  UserError names what aedo has no model for."""
-    said = Description(config, where)
+    said = Description(flattened(config) if is_by_parts(config) else config, where)
     for path in ("num_enc_layers", "enc_dim", "enc_ff_dim", "enc_att_num_heads", "conv_kernel_size", "vocab"):
         said.get(path, int)
     _check_attention(said)
-    if said.get("eos_idx", int, 0) != 0 or said.get("blank_idx", int, config["vocab"]) != config["vocab"]:
+    if said.get("eos_idx", int, 0) != 0 or said.get("blank_idx", int, said.get("vocab", int)) != said.get("vocab", int):
         raise said.refuse("EOS must be label 0 and the blank the last one")
     unseen = infer.Unseen(
         said.get("behavior_version", int),
@@ -162,7 +165,9 @@ def _features(said: Description) -> dict[str, Any]:
     window, hop = said.get("log_mel.window_len", float, 0.025), said.get("log_mel.step_len", float, 0.01)
     if rate != 16000:
         raise said.refuse(f"log_mel.sampling_rate is {rate}, expected 16000")
+    norm = numbers(said.get("feature_batch_norm", str, ""), "eps", "momentum")
     return {
+        **{f"features.normalize.{name}": value for name, value in norm.items()},
         "features.dim": said.get("log_mel.dim", int, 80),
         "features.window": round(window * rate),
         "features.hop": round(hop * rate),
@@ -188,8 +193,7 @@ def _frontend(said: Description) -> dict[str, Any]:
 
 def _norm(said: Description) -> dict[str, Any]:
     given = said.get("conv_norm", str)
-    numbers = {name: float(value) for name, value in re.findall(r"\b(eps|momentum)[ =]([\d.e-]*\d)", given)}
-    fields = {f"encoder.convolution.norm.{name}": value for name, value in numbers.items()}
+    fields = {f"encoder.convolution.norm.{name}": value for name, value in numbers(given, "eps", "momentum").items()}
     if "BatchNorm" in given:
         return {**fields, "encoder.convolution.norm.masked": "use_mask=True" in given}
     if "LayerNorm" in given:
@@ -198,6 +202,11 @@ def _norm(said: Description) -> dict[str, Any]:
 
 
 def _decoder(said: Description) -> dict[str, Any]:
+    if said.config.get("later_decoder"):
+        return {
+            "decoder.heads": said.get("later_decoder.num_heads", int),
+            "decoder.shared_embedding": said.get("later_decoder.shared_embedding", bool),
+        }
     if said.config.get("trafo_decoder"):
         if said.get("trafo_decoder.pos_enc", str, "sinusoidal") != "sinusoidal":
             raise said.refuse(f"trafo_decoder.pos_enc is {said.config['trafo_decoder']['pos_enc']!r}")

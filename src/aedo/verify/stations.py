@@ -104,7 +104,10 @@ class Stations:
     def _encoder(self, model: AED, inputs: Inputs, passed: Pass) -> None:
         features, encoded, recorded = passed.features, passed.outputs.encoded, passed.recorded
         self._add("features", "log_mel_len", features.lengths, "whole")
-        self._add("features", "log_mel", _valid(features.values, features.lengths), "features")
+        log_mel = recorded["log_mel"][0] if "log_mel" in recorded else features.values
+        self._add("features", "log_mel", _valid(log_mel, features.lengths), "features")
+        if "log_mel" in recorded:
+            self._add("features", "feat_norm", _valid(features.values, features.lengths), "features")
         self._add("front-end", "enc_len", encoded.lengths, "whole")
         for name in ("conv_out", "enc_in"):
             self._add("front-end", name, _valid(recorded[name][0], encoded.lengths), "frames")
@@ -141,12 +144,16 @@ class Stations:
             for name in ("dec_in", *(f"dec_layer_{number + 1}" for number in range(len(model.decoder.layers)))):
                 states = recorded[name][0]
                 self._add("decoder", name, output.packing.take(states), "labels")
+        self._add("decoder", "dec_targets", output.targets, "labels")
         self._add("decoder", "dec_logits", output.logits, "labels")
+        for number, logits in output.auxiliary.items():
+            self._add("decoder", f"dec_aux_logits_{number}", logits, "labels")
+            for name, amount in (("", 0.0), ("_smoothed", smoothing)):
+                each = self._per_utterance(_smoothed(logits, output.targets, amount))
+                self._add("losses", f"ce_aux_{number}{name}_per_seq", each, "whole")
         nll = cross_entropy(output.logits, output.targets, 0.0)
         errors = (output.logits.argmax(-1) != output.targets).float()
-        log_probs = output.logits.float().log_softmax(-1)
-        floor = smoothing / (output.logits.shape[-1] - 1)
-        smoothed = (1.0 - smoothing - floor) * nll - floor * log_probs.sum(-1)
+        smoothed = _smoothed(output.logits, output.targets, smoothing)
         by_utterance = output.packing.rows.argsort(stable=True)  # the reference packs utterance by utterance
         self._add("decoder", "dec_targets_len", self._per_utterance(torch.ones_like(nll)).long(), "whole")
         self._add("losses", "ce_per_label", nll, "labels")
@@ -159,6 +166,13 @@ class Stations:
     def _per_utterance(self, values: Tensor) -> Tensor:
         assert self.packing is not None
         return values.new_zeros(len(self.frames)).index_add(0, self.packing.rows, values)
+
+
+def _smoothed(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+    """Cross-entropy with smoothed targets, written out.  [N, V], [N] -> [N]."""
+    floor = smoothing / (logits.shape[-1] - 1)
+    all_labels = logits.float().log_softmax(-1).sum(-1)
+    return (1.0 - smoothing - floor) * cross_entropy(logits, targets, 0.0) - floor * all_labels
 
 
 def head_name(model: AED, layer: int) -> str:
@@ -189,6 +203,8 @@ def _recording(model: AED, recorded: dict[str, list[Any]]) -> Iterator[None]:
     def keep_output(module: nn.Module, name: str) -> None:
         handles.append(module.register_forward_hook(lambda _, __, output: keep(name, output)))
 
+    if model.features.normalize is not None:
+        keep_input(model.features.normalize, "log_mel")
     keep_input(model.frontend.projection, "conv_out")
     keep_output(model.frontend, "enc_in")
     for number, layer in enumerate(model.encoder.layers, start=1):

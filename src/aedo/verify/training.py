@@ -153,8 +153,8 @@ def _without_effect(model: AED) -> set[str]:
 
 
 def _foreign_term(model: AED, name: str) -> str:
-    if name == "ler":
-        return "fer"
+    if name == "ler" or name.startswith("ler_"):
+        return f"fer{name.removeprefix('ler')}"
     if name.startswith("ctc_"):
         head = head_name(model, int(name.removeprefix("ctc_")))
         return "ctc" if head == "final" else f"ctc_{head}"

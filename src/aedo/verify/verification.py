@@ -45,7 +45,8 @@ class Verification:
 
     def left_over(self) -> list[str]:
         """Arrays of the folder that no check looked at."""
-        return sorted(set(self.folder.outputs) - set(self.compared) - {"grad_norms_names"})
+        not_computed = {"grad_norms_names", "dec_input_labels"}
+        return sorted(set(self.folder.outputs) - set(self.compared) - not_computed)
 
     def _all(self, experiment: Experiment, model: AED) -> Iterator[Check]:
         if self.folder.outputs:
