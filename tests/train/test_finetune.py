@@ -57,6 +57,15 @@ def test_it_begins_at_the_peak_of_the_experiments_own_schedule() -> None:
         assert experiment.train.rates().at(at_epoch(6.5)) == pytest.approx(1e-7)
 
 
+def test_it_stands_behind_the_name_of_the_training_before() -> None:
+    before = "24gb-v6-bs15k-lrlin1e_5_295k-specaugweia-pretrain"
+    experiment = resolve(f"{before}-finetune30")
+    assert (experiment.train.epochs, experiment.encoder.growth) == (30, ())
+    assert experiment.augment.specaugment is not None
+    assert experiment.augment.specaugment.steps == (0, 0, 0)
+    assert experiment.train.rates().at(at_epoch(0)) == pytest.approx(1e-3)
+
+
 def test_a_published_retraining_holds_its_rate_and_then_falls_in_a_line() -> None:
     schedule = resolve("24gb-v6-finetune600-ftfrom1e_4-fthold20-ftlin-ftfinal1e_6").train.rates()
     assert {schedule.at(at_epoch(epoch)) for epoch in range(21)} == {1e-4}
@@ -81,7 +90,7 @@ def test_by_step_it_changes_within_sub_epochs_and_arrives_at_the_end() -> None:
     [
         ("24gb-v6-ftlin", "nothing is fine-tuned; name finetune200 too"),
         ("24gb-v6-finetune200-ftgeo", "changes nothing"),
-        ("24gb-v6-finetune200-ep100", "both set train.epochs"),
+        ("24gb-v6-finetune200-pre10", "both set encoder.growth"),
         ("24gb-v6-finetune20-fthold20", "leave nothing of a training of 20 sub-epochs"),
         ("24gb-v6-finetune200-ftturn1e_6", "write finetune150_50 for two"),
         ("24gb-v6-warmup100k-finetune200", "nothing uses train.learning_rate.warmup, train.finetune has"),

@@ -186,7 +186,8 @@ def _check_space(run: RunFolder, model: AED, experiment: Experiment, display: Di
     """UserError where the disk has no room for the first checkpoints; a warning where it may fill up later."""
     weights = weights_size(model)
     mixup = experiment.augment.mixup
-    state = MOMENTS * weights + (0 if mixup is None else mixup.state_bytes(experiment.features.dim))
+    copies = MOMENTS + (experiment.train.ema is not None)
+    state = copies * weights + (0 if mixup is None else mixup.state_bytes(experiment.features.dim))
     free = shutil.disk_usage(run.path).free
     if free < 2 * (weights + state):
         raise UserError(

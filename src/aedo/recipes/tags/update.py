@@ -278,7 +278,14 @@ def adam_betas(e: Experiment, first: float, second: float) -> Experiment:
     return e.with_("train.optimizer.betas", (first, second))
 
 
-@tag("avglast{percent:count}pct", "avglast{count:count}", after=["ep", "finetune"], percent=Range(1, 100), count=COUNT)
+@tag(
+    "avglast{percent:count}pct",
+    "avglast{count:count}",
+    last=True,
+    after=["finetune"],
+    percent=Range(1, 100),
+    count=COUNT,
+)
 def average_of_last(e: Experiment, percent: int | None = None, count: int | None = None) -> Experiment:
     """Average the checkpoints of this last part of the training at its end (the reference: avglast10pct).
 
@@ -292,7 +299,7 @@ def average_of_last(e: Experiment, percent: int | None = None, count: int | None
     return e.with_("train.average_last", count)
 
 
-@tag("avgbest{count:count}", after=["ep", "finetune"], count=COUNT)
+@tag("avgbest{count:count}", last=True, after=["finetune"], count=COUNT)
 def average_of_best(e: Experiment, count: int) -> Experiment:
     """Average the so many best checkpoints by dev cross-entropy at the end (avgbest4), besides the last part.
 
