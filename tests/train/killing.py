@@ -86,6 +86,8 @@ def train(scenario: dict[str, Any]) -> int:
     torch.set_num_threads(1)
     moments = Moments(scenario.get("at", 0), {"kill": kill, "terminate": terminate}[scenario.get("act", "kill")])
     experiment = micro_experiment(**scenario.get("train", {}))
+    for path, value in scenario.get("fields", {}).items():
+        experiment = experiment.with_(path, value)
     settings = Settings(log_every=1, save_minutes=scenario.get("save_minutes", 0.0))
     data, out = Path(scenario["data"]), Path(scenario["out"])
     _, finished = start.train(

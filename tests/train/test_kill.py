@@ -119,6 +119,24 @@ def test_killed_between_the_updates_of_a_sub_epoch_it_goes_on_from_there(
         assert results(out) == expected, f"killed at moment {number}"
 
 
+def test_killed_with_parts_that_remember_or_need_the_data_it_ends_the_same(server: Server, tmp_path: Path) -> None:
+    """A buffer of earlier batches; statistics of the features, found before the first checkpoint."""
+    fields = {
+        "augment.mixup": {"buffer_frames": 300},
+        "augment.frame_drop": {"rate": 0.1},
+        "augment.time_warp": {"kind": "centre"},
+        "features.normalize": {"kind": "global", "utterances": 5},
+    }
+    assert server.train(tmp_path / "uninterrupted", fields=fields) == 0
+    expected = results(tmp_path / "uninterrupted")
+    names = json.loads((tmp_path / "uninterrupted" / "moments.json").read_text())
+    for number in (1 + names.index("micro_step"), 47):
+        out = tmp_path / str(number)
+        assert server.train(out, at=number, save_minutes=1e-9, fields=fields) == -signal.SIGKILL
+        assert server.train(out, save_minutes=1e-9, fields=fields) == 0
+        assert results(out) == expected, f"killed at moment {number}"
+
+
 def test_killed_with_loader_processes_it_ends_the_same(server: Server, uninterrupted: Path, tmp_path: Path) -> None:
     assert server.train(tmp_path, at=20, workers=2) == -signal.SIGKILL
     assert server.train(tmp_path, workers=1) == 0
