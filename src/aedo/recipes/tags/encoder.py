@@ -139,8 +139,8 @@ def position_clip(e: Experiment, distance: int) -> Experiment:
 def dropout_behind_attention(e: Experiment) -> Experiment:
     """Dropout also before the residual sum behind self-attention, as behind the other parts of a block.
 
-    Why: older systems forgot it; all bases but theirs have it.  Source: the reference, issue 245 of its older
-    Conformer.
+    Why: older systems forgot it; all bases but theirs have it.  Source: the option of that name of the reference's
+    older Conformer.
     """
     return e.with_("encoder.dropout_behind_attention", True)
 
@@ -173,7 +173,7 @@ def local_attention(e: Experiment, frames: int) -> Experiment:
 
     Recognition, also of the dev data, attends to all.
 
-    Why: as chunks, without their borders.  Reported: win50 slightly better, win10 not (Switchboard).
+    Why: as chunks, without their borders.  Reported: win50 slightly good (Switchboard).
     """
     return e.with_("encoder.attention.window", frames)
 

@@ -18,8 +18,8 @@ def recurrent_frontend(e: Experiment, units: int = 512) -> Experiment:
 
     With other sizes: blstmf2d128.
 
-    Why: the front-end of the older Conformers; it sees the whole utterance.  Reported: 17.4 / 14.7 / 18.0 (Switchboard,
-    in the older setup).  Source: Zeyer et al. 2018.
+    Why: the front-end of the older Conformers; it sees the whole utterance.  Reported: 17.4 / 14.7 (Switchboard, the
+    whole older recipe).  Source: Zeyer et al. 2018.
     """
     return e.with_("frontend", BlstmFrontendConfig(units=units))
 

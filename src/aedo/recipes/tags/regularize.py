@@ -144,7 +144,8 @@ def ramped_regularization(e: Experiment, steps: int) -> Experiment:
     That is: every rate of dropout, zoneout and weight dropout, label smoothing, the number of SpecAugment's masks,
     weight decay, weight noise.  What follows a schedule of its own keeps it.
 
-    Why: early in a training it hinders convergence.  Source: the reference's older trainings, which began without.
+    Why: early in a training it hinders convergence.  Source: the reference's older trainings, which began with less
+    dropout and without label smoothing and weight decay.
     """
     fields = {**dict(rate_fields(e)), **{path: _value(e, path) for path in STRENGTHS}}
     for path, value in fields.items():
