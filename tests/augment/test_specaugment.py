@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ ROWS = [
 DRAWS = 5
 
 
-def config_of(row: dict) -> SpecAugmentConfig:
+def config_of(row: dict[str, Any]) -> SpecAugmentConfig:
     options = row["options"]
     return SpecAugmentConfig(
         steps=tuple(options["steps"]),
@@ -35,7 +36,7 @@ def config_of(row: dict) -> SpecAugmentConfig:
 @pytest.mark.parametrize(
     "row", ROWS, ids=lambda row: f"{row['behavior_version']}-{row['step']}-{row['lens']}-{row['variant'][:6]}"
 )
-def test_masked_shares_have_the_reference_means_and_spreads(row: dict) -> None:
+def test_masked_shares_have_the_reference_means_and_spreads(row: dict[str, Any]) -> None:
     torch.manual_seed(0)
     mixed = row["lens"].startswith("mixed")
     lengths = torch.tensor([200] * 90 + [1000] * 10 if mixed else [int(row["lens"])] * 100)

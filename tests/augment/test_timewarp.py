@@ -43,7 +43,9 @@ def test_draws_cover_exactly_the_allowed_places(monkeypatch: pytest.MonkeyPatch)
     torch.manual_seed(2)
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
 
-    def watch(values: torch.Tensor, length: torch.Tensor, centre: torch.Tensor, moved: torch.Tensor, *, cubic: bool):
+    def watch(
+        values: torch.Tensor, length: torch.Tensor, centre: torch.Tensor, moved: torch.Tensor, *, cubic: bool
+    ) -> torch.Tensor:
         seen.append((centre[:, 0], moved[:, 0]))
         return values
 

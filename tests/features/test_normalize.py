@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -98,10 +100,10 @@ def test_without_normalisation_there_is_no_new_name_and_no_new_number() -> None:
         (RunningNormConfig(), {"normalize.running_mean", "normalize.running_var"}),
     ],
 )
-def test_what_is_normalised_is_the_log_mel_and_only_statistics_are_saved(config: object, names: set[str]) -> None:
+def test_what_is_normalised_is_the_log_mel_and_only_statistics_are_saved(config: Any, names: set[str]) -> None:
     torch.manual_seed(4)
     audio, lengths = torch.randn(2, 4000), torch.tensor([4000, 3000])
-    logmel = LogMelConfig(dim=20, normalize=config).build().eval()  # type: ignore[arg-type]
+    logmel = LogMelConfig(dim=20, normalize=config).build().eval()
     assert set(logmel.state_dict()) == names
     assert list(logmel.parameters()) == []
     values, frames = logmel.log_mel(audio, lengths)
