@@ -125,14 +125,18 @@ def main_results(run: Run) -> list[tuple[str, SetResult]]:
     return [(result.name, result) for result in run.results if result.label == run.main_label]
 
 
-def compare_runs(runs: list[Run], choice: Choice = main_results) -> Comparisons:
-    """The first run's experiment is the baseline; the others follow by what differs from it, few differences first."""
+def compare_runs(runs: list[Run], choice: Choice = main_results, *, ordered: bool = False) -> Comparisons:
+    """The first run's experiment is the baseline.
+
+    The others follow by what differs from it, few differences first, or, where they are `ordered`, as they come.
+    """
     groups = _groups(runs)
     baseline = groups[0][0][1]
     chosen = [[dict(choice(run)) for _, run in group] for group in groups]
     columns = sorted({column for results in chosen for result in results for column in result})
     samples = [{c: s for c in columns if (s := _sample([r.get(c) for r in results])) is not None} for results in chosen]
-    spreads = {c: Spread.of(s[c] for s in samples if isinstance(s.get(c), Sample)) for c in columns}  # type: ignore[misc]
+    scored = {c: [found for s in samples if isinstance(found := s.get(c), Sample)] for c in columns}
+    spreads = {c: Spread.of(scored[c]) for c in columns}
     term = ratio_term(runs)
     rows = []
     for group, results, sample in zip(groups, chosen, samples, strict=True):
@@ -140,12 +144,10 @@ def compare_runs(runs: list[Run], choice: Choice = main_results) -> Comparisons:
         outcomes = {c: o for c in columns if (o := _outcome(c, results, sample, first, spreads[c])) is not None}
         rows.append(_row(group, results, baseline, outcomes, term))
     _correct(rows, columns)
-    rows = [rows[0], *sorted(rows[1:], key=lambda row: (len(row.changes), [c.path for c in row.changes], row.name))]
+    if not ordered:
+        rows[1:] = sorted(rows[1:], key=lambda row: (len(row.changes), [c.path for c in row.changes], row.name))
     terms = [t for t in rows[0].runs[0].terms if sum(t in row.finals for row in rows) > 1]
-    by_speaker = {
-        c: next((s[c].by_speaker for s in samples if isinstance(s.get(c), Sample)), False)  # type: ignore[union-attr]
-        for c in columns
-    }
+    by_speaker = {c: any(sample.by_speaker for sample in scored[c]) for c in columns}
     reference = {c: REFERENCE[c] for c in columns if c in REFERENCE}
     return Comparisons(rows, columns, terms, reference, spreads, by_speaker, term)
 

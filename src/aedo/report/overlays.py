@@ -18,6 +18,8 @@ SIZE = (4.9, 3.0)  # inches; two stand side by side
 SMALL = (2.3, 1.6)
 FEW = 3
 """With so many experiments or fewer, the overlay shows all there is to see."""
+MANY = 6
+"""With more, the overlay shows the mean over the seeds instead of every training."""
 _DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 
 Series = Callable[[Run], Points]
@@ -49,7 +51,7 @@ def keys(comparison: Comparisons) -> list[Key]:
 
 
 def overlays(comparison: Comparisons) -> list[Markup]:
-    """Every loss and the label error rate on dev, and the overfitting ratio: a line a training."""
+    """Every loss and the label error rate on dev, and the overfitting ratio: a line a training or experiment."""
     pictures = []
     for term in comparison.terms:
         pictures.append(_overlay(comparison.rows, _dev(term), f"dev: {title_of(term)}", f"all-{term}"))
@@ -82,14 +84,24 @@ def beside_baseline(comparison: Comparisons) -> list[Markup]:
     return pictures
 
 
+def mean_points(trainings: list[Points]) -> Points:
+    """The mean over the trainings at every x that all of them have."""
+    tables = [dict(points) for points in trainings]
+    shared = sorted(set(tables[0]).intersection(*tables[1:]))
+    return [(x, sum(table[x] for table in tables) / len(tables)) for x in shared]
+
+
 def _dev(term: str) -> Series:
     scale = 100.0 if term.startswith("ler") else 1.0
     return lambda run: [(x, scale * y) for x, y in run.series("dev", term)]
 
 
 def _overlay(rows: list[Row], series: Series, title: str, key: str) -> Markup | None:
-    lines = [(number, points) for number, row in enumerate(rows) for run in row.runs if (points := series(run))]
-    if not lines:
+    of_row = [[points for run in row.runs if (points := series(run))] for row in rows]
+    if len(rows) > MANY:
+        of_row = [[mean_points(trainings)] if trainings else [] for trainings in of_row]
+    lines = [(number, points) for number, trainings in enumerate(of_row) for points in trainings]
+    if not any(points for _, points in lines):
         return None
     values = [y for _, points in lines for _, y in points]
     with style():

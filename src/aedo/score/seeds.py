@@ -19,7 +19,6 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from aedo.errors import UserError
 from aedo.score.bootstrap import REPLICATIONS, Comparison, Floats, Interval, percentiles, resampled
@@ -83,7 +82,7 @@ class Sample:
         if not self.by_speaker:
             return values
         _, unit = np.unique(np.array(self.speakers), return_inverse=True)
-        return np.bincount(unit, values)
+        return np.bincount(unit, values).astype(np.float64)
 
 
 class Spread(NamedTuple):
@@ -163,9 +162,9 @@ def _replicated(sample: Sample, values: Floats, replications: int, seed: int) ->
     return centre + (rates - centre) * math.sqrt(len(units) / max(1, len(units) - 1))
 
 
-def _with_seeds(rates: Floats, spread: Spread, share: float, seed: int) -> npt.NDArray[np.float64]:
+def _with_seeds(rates: Floats, spread: Spread, share: float, seed: int) -> Floats:
     """With the seeds' part added; `share`: sum of 1 / S."""
     if not spread.freedom:
         return rates
-    draws = np.random.default_rng([seed, 1]).standard_t(spread.freedom, len(rates))
+    draws: Floats = np.random.default_rng([seed, 1]).standard_t(spread.freedom, len(rates))
     return rates + spread.deviation * math.sqrt(share) * draws

@@ -52,7 +52,7 @@ def write_comparison(tasks: Sequence[Task], work: Work, folder: Path, command: S
         found = ((key, run.result(label, key[0])) for key, label in labels[run.folder.path].items())
         return [(_column(key, several=several), result) for key, result in found if result is not None]
 
-    comparison = compare_runs(runs, choice) if runs else None
+    comparison = compare_runs(runs, choice, ordered=True) if runs else None
     failures = [
         Failure(task.job.title, task.state, str(task.log), task.errors) for task in tasks if task.state != "done"
     ]
