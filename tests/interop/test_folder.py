@@ -158,3 +158,20 @@ def test_a_failed_export_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot write the checkpoint"):
         export_run(run, "last", tmp_path / "nowhere" / "x.pt")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pt", "run"]
+
+
+@pytest.mark.parametrize("kind", ["utterance", "global"])
+def test_normalisation_that_the_original_does_not_have_is_not_exported(kind: str, tmp_path: Path) -> None:
+    run = imported(tmp_path)
+    tree = json.loads((run.path / "experiment.json").read_text())
+    tree["experiment"]["features"]["normalize"] = {"kind": kind}
+    (run.path / "experiment.json").write_text(json.dumps(tree))
+    with pytest.raises(UserError, match=f"features.normalize is of kind {kind}"):
+        export_run(RunFolder.open(run.path), "last", tmp_path / "back.pt")
+    assert not (tmp_path / "back.pt").exists()
+
+
+def test_a_normalisation_of_other_size_than_the_front_end_is_refused() -> None:
+    state = {**state_of("large"), "feature_batch_norm.running_mean": torch.zeros(40)}
+    with pytest.raises(UserError, match="feature_batch_norm has 40 bands, the front-end 80"):
+        experiment_of(state, Unseen(), "large")

@@ -47,10 +47,16 @@ def import_run(
 def export_run(run: RunFolder, label: str, out: Path) -> dict[str, Any]:
     """Write a checkpoint of a run as a file that RETURNN's PyTorch engine loads; what it holds besides weights.
 
-    All or nothing.  UserError where a parameter has no counterpart there.
+    All or nothing.  UserError where a parameter, or what is done to the features, has no counterpart there.
     """
     if out.is_dir():
         raise UserError(f"{out}: a folder; give -o FILE.pt")
+    normalize = run.experiment().features.normalize
+    if normalize is not None and normalize.kind != "batch":
+        raise UserError(
+            f"{run.path}: features.normalize is of kind {normalize.kind}; RETURNN's models of this family only know "
+            "running statistics (featbn), so the file would not compute the same there"
+        )
     checkpoint = run.checkpoint(label)
     rates = {line["epoch"]: line.get("lr") for line in run.epochs()}
     position = {
