@@ -15,6 +15,7 @@ from aedo.augment.timewarp import CentreWarpConfig, FlowWarpConfig
 from aedo.experiment import AugmentConfig, Experiment
 from aedo.features.logmel import Features
 from aedo.features.normalize import GlobalNormConfig, RunningNormConfig, UtteranceNormConfig
+from aedo.recipes.names import resolve
 from aedo.schedule import START
 from aedo.train.step import Step
 from tests.train.micro import micro_experiment
@@ -92,3 +93,35 @@ def test_nothing_waits_for_the_device(warp: Any, normalize: Any, monkeypatch: py
     step = step_of(everything(time_warp=warp).with_("features.normalize", normalize), "meta")
     for number in range(3):
         assert step.micro_step(batch(number), at(number)).total.is_meta
+
+
+TAGS = (
+    "tiny-mixup",
+    "tiny-rndresize09_12",
+    "tiny-rndresize08_12-rndresizeguard250",
+    "tiny-rndframedrop01",
+    "tiny-twarp",
+    "tiny-twarp40",
+    "tiny-oldtwarp",
+    "tiny-specaugweia",
+    "tiny-specaugespnet",
+    "24gb-v6-specauglen-specaugv2",
+    "tiny-nospecaug-mixup-rndresize09_12-rndframedrop01-twarp",
+)
+
+
+@pytest.mark.parametrize("name", TAGS)
+def test_every_tag_changes_features_and_keeps_what_the_model_relies_on(name: str) -> None:
+    torch.manual_seed(0)
+    pipeline, lengths = resolve(name).augment.build(), torch.tensor([300, 120, 11, 1])
+    for number in range(3):
+        values = torch.randn(4, 300, 80)
+        before = values.clone()
+        features = pipeline(Features(values, lengths), at(200_000 + number))
+        assert torch.equal(values, before), "what came in may still be used elsewhere"
+        assert features.values.dtype == torch.float32
+        assert features.values.isfinite().all()
+        assert features.lengths.device.type == "cpu"
+        assert features.values.shape[1] == features.lengths.max()
+        assert (features.lengths >= 1).all()
+    assert features.values.shape != before.shape or not torch.equal(features.values, before)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 
 from aedo.features.logmel import LogMelConfig
 from aedo.features.normalize import GlobalNormConfig, RunningNormConfig, UtteranceNormConfig
+from aedo.recipes.names import resolve
 
 LENGTHS = torch.tensor([40, 25, 1])
 
@@ -93,17 +92,17 @@ def test_without_normalisation_there_is_no_new_name_and_no_new_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "names"),
+    ("name", "names"),
     [
-        (UtteranceNormConfig(), set()),
-        (GlobalNormConfig(), {"normalize.mean", "normalize.var"}),
-        (RunningNormConfig(), {"normalize.running_mean", "normalize.running_var"}),
+        ("tiny-featnorm_utt", set()),
+        ("tiny-featnorm_global", {"normalize.mean", "normalize.var"}),
+        ("tiny-featbn", {"normalize.running_mean", "normalize.running_var"}),
     ],
 )
-def test_what_is_normalised_is_the_log_mel_and_only_statistics_are_saved(config: Any, names: set[str]) -> None:
+def test_what_is_normalised_is_the_log_mel_and_only_statistics_are_saved(name: str, names: set[str]) -> None:
     torch.manual_seed(4)
     audio, lengths = torch.randn(2, 4000), torch.tensor([4000, 3000])
-    logmel = LogMelConfig(dim=20, normalize=config).build().eval()
+    logmel = resolve(name).features.build().eval()
     assert set(logmel.state_dict()) == names
     assert list(logmel.parameters()) == []
     values, frames = logmel.log_mel(audio, lengths)
