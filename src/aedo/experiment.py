@@ -94,6 +94,11 @@ class Experiment(Part):
         audio, features = self.audio.sample_rate, self.features.sample_rate
         if audio != features:
             raise ValueError(f"features.sample_rate {features} differs from audio.sample_rate {audio}")
+        if self.train.sync_parameters is not None and self.train.devices == 1:
+            raise ValueError(
+                f"train.sync_parameters {self.train.sync_parameters} averages the parameters of several devices, "
+                "train.devices is 1; add mgpu2 (mgpu4, ...) to the name"
+            )
         return self
 
     def reading(self) -> Reading:
