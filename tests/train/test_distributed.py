@@ -13,6 +13,7 @@ import torch
 from aedo.data.loader import Loader
 from aedo.data.manifest import Manifest
 from aedo.errors import UserError
+from aedo.recipes.names import resolve
 from aedo.run import RunFolder, read_jsonl
 from aedo.schedule import START
 from aedo.train import start
@@ -78,7 +79,7 @@ def test_two_ranks_are_one_that_accumulates_two_micro_steps_and_divides(server: 
 def test_a_loss_that_is_not_finite_on_one_rank_skips_the_update_of_all_and_names_its_utterances(
     server: Server, tmp_path: Path, sync: int | None
 ) -> None:
-    train = {**PLAIN, "sync_parameters": sync}
+    train = {**PLAIN, "devices": 2, "sync_parameters": sync}
     for result in server.results("updates", tmp_path, train=train, micro_steps=1, spoilt=[0, 1]):
         assert result["updates"][0]["bad"] == [list(batch(1).ids)]
         assert result["unchanged"]
@@ -189,6 +190,13 @@ def test_bad_utterances_of_any_rank_are_named_in_the_events(server: Server, data
 def test_the_number_of_processes_must_be_that_of_the_experiment(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"1 processes were started, but .* trains on 2 .*: start 2, or .*--devices 1"):
         start.train(NAME, micro_experiment(devices=2), data, tmp_path, CPU, Settings())
+
+
+def test_averaging_the_parameters_of_one_device_is_refused() -> None:
+    with pytest.raises(UserError, match=r"sync_parameters 100 averages .* several devices.*add mgpu2"):
+        resolve("24gb-v6-pavg100")
+    assert resolve("24gb-v6-pavg100-mgpu4").train.sync_parameters == 100
+    assert resolve("24gb-v6-mgpu") == resolve("24gb-v6-mgpu2")
 
 
 # Small parts

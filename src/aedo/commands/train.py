@@ -45,7 +45,9 @@ def register(app: typer.Typer) -> None:
 
         Ctrl-C and SIGTERM save first and end with exit status 75.
         """
-        from aedo.recipes.names import resolve
+        from pydantic import ValidationError
+
+        from aedo.recipes.names import readable, resolve
         from aedo.run import read_experiment
         from aedo.train.distributed import find_place, joined, local_device, share_threads
         from aedo.train.launch import answered, launch
@@ -62,7 +64,10 @@ def register(app: typer.Typer) -> None:
         if seed is not None:
             experiment = experiment.with_("train.seed", seed)
         if devices is not None:
-            experiment = experiment.with_("train.devices", devices)
+            try:
+                experiment = experiment.with_("train.devices", devices)
+            except ValidationError as error:
+                raise UserError(f"--devices {devices}: {readable(error)}") from None
         chosen, place = choose_device(device), find_place()
         if place is None and experiment.train.devices > 1:
             local_device(chosen, 0, experiment.train.devices)  # refuses what cannot be before anything starts

@@ -99,8 +99,6 @@ def _of_optimizer(e: Experiment) -> dict[str, str]:
 
 def _of_update(e: Experiment) -> dict[str, str]:
     found: dict[str, str] = {}
-    if e.train.devices == 1:
-        found["train.sync_parameters"] = "train.devices is 1"
     if e.train.accumulate == 1:
         found["train.gradients.divide"] = "train.accumulate is 1"
     if e.loss.normalization == "accumulated":

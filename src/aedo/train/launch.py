@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -166,7 +167,9 @@ class _Requests:
         self.count = 0
 
     def __enter__(self) -> _Requests:
-        self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        self._before = {}
+        if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handlers
+            self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
         return self
 
     def __exit__(self, *_: object) -> None:
