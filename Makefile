@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 SOURCES := src tests benchmarks
 
-.PHONY: demo test test-tf check format bench clean
+.PHONY: demo test test-tf check format tags bench clean
 
 demo: $(STAMP)  ## make a speech recogniser from nothing, measure it, write the report page
 	$(BIN)/aedo demo --out demo
@@ -26,6 +26,10 @@ check: $(STAMP)  ## format, lint, strict types, import of every module
 format: $(STAMP)
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
+
+tags: $(STAMP)  ## docs/tags.md and the golden files of bases and published names, anew
+	$(BIN)/python -m tests.recipes.regenerate
+	$(BIN)/python -m tests.recipes.table
 
 bench: $(STAMP)  ## every benchmark: ratios against a named peer, measured in the same run
 	for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
