@@ -158,7 +158,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def _replicated(sample: Sample, values: Floats, replications: int, seed: int) -> Floats:
     """[R] rates of `values` ([n], errors or differences of errors), widened: n units know the spread of n - 1 only."""
     units, words = sample.units(values), sample.units(sample.words)
-    rates, centre = resampled(units, words, replications, seed), 100.0 * values.sum() / sample.words.sum()
+    rates, centre = resampled(units, words, replications, seed), 100.0 * float(values.sum() / sample.words.sum())
     return centre + (rates - centre) * math.sqrt(len(units) / max(1, len(units) - 1))
 
 
@@ -166,5 +166,5 @@ def _with_seeds(rates: Floats, spread: Spread, share: float, seed: int) -> Float
     """With the seeds' part added; `share`: sum of 1 / S."""
     if not spread.freedom:
         return rates
-    draws: Floats = np.random.default_rng([seed, 1]).standard_t(spread.freedom, len(rates))
+    draws = np.random.default_rng([seed, 1]).standard_t(spread.freedom, len(rates))
     return rates + spread.deviation * math.sqrt(share) * draws
