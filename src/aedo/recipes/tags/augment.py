@@ -84,7 +84,10 @@ def random_resize_guard(e: Experiment, frames: int) -> Experiment:
 
 @tag("rndframedrop{rate:fraction}", rate=Range(0, 0.9))
 def random_frame_drop(e: Experiment, rate: float) -> Experiment:
-    """Leave out each frame with this probability, but keep at least 10.  Reported: nothing for it alone."""
+    """Leave out each frame with this probability, but keep at least 10.
+
+    Why: other rhythms, and no frame to rely on.  Reported: nothing for it alone.
+    """
     return e.with_("augment.frame_drop", FrameDropConfig(rate=rate))
 
 
@@ -108,11 +111,13 @@ def weaker_specaugment(e: Experiment) -> Experiment:
 
 @tag("specaugweia", "specaugwei")
 def few_narrow_masks(e: Experiment) -> Experiment:
-    """SpecAugment of a Switchboard recipe: up to one time mask of at most 15 per 21 frames, up to 5 narrow band masks.
+    """SpecAugment of a Switchboard recipe: up to one time mask of at most 15 per 21 frames, up to 5 narrow band
+    masks.
 
-    Band masks are at most 4 wide; half as many of both kinds before micro-step 2000.  Both
-    spellings are the same numbers (the second was another implementation).
-    Reported: Switchboard 17.8 vs 19.0 (Hub5'00).
+    Band masks are at most 4 wide; half as many of both kinds before micro-step 2000.  Both spellings are the same
+    numbers (the second was another implementation).
+
+    Why: many narrow masks hide less of a word than few wide ones.  Reported: Switchboard 17.8 vs 19.0 (Hub5'00).
     """
     masks = {
         "steps": (0, 2000, 2000),
@@ -135,7 +140,8 @@ def espnet_specaugment(e: Experiment) -> Experiment:
     """ESPnet's SpecAugment: a time warp of 5 frames, 2 band masks of 0 to 27, 10 time masks of up to 5 % each.
 
     The share is of the utterance's own length; in the original, of the padded batch.  From the first micro-step on.
-    Source: ESPnet's LibriSpeech recipes.
+
+    Why: comparisons with ESPnet's recipes.  Source: ESPnet's LibriSpeech recipes.
     """
     masks = {
         "steps": (0, 0, 0),

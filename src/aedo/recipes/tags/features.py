@@ -60,9 +60,11 @@ def global_normalization(e: Experiment) -> Experiment:
 
 @tag("featbn")
 def feature_batch_normalization(e: Experiment) -> Experiment:
-    """BatchNorm on the features, without scale and shift; running statistics in use, those of the batch in training.
+    """BatchNorm on the features, without scale and shift; running statistics in use, those of the batch in
+    training.
 
-    Source: the original's later recipes ("featBN").
+    Why: inputs of mean 0 and deviation 1, without statistics of the data beforehand.  Source: the original's later
+    recipes ("featBN").
     """
     return e.with_("features.normalize", RunningNormConfig())
 
@@ -94,10 +96,11 @@ def convolution_channels(e: Experiment, first: int, second: int, third: int) -> 
     return e.with_("frontend.channels", (first, second, third))
 
 
-@tag("batchpad")
+@tag("batchpad", after=["ebranchformer"])
 def padding_of_the_batch(e: Experiment) -> Experiment:
     """Padding as in the original: results depend on the longest utterance of the batch.
 
     Why: exact parity with checkpoints of the original; of no use otherwise.
     """
-    return e.with_("frontend.padding", "batch").with_("encoder.convolution.padding", "batch")
+    encoder = "encoder.convolution" if e.encoder.kind == "conformer" else "encoder"
+    return e.with_("frontend.padding", "batch").with_(f"{encoder}.padding", "batch")
