@@ -28,7 +28,7 @@ from aedo.errors import UserError
 from aedo.train.distributed import ENDS, LAUNCHER, PORT, LostRankError, Place
 from aedo.train.signals import EXIT_REQUEUE, SIGNALS
 
-LOST_SECONDS = 10.0
+LOST_SECONDS = 3.0
 """A rank that lost another one waits so long to be ended by its launcher."""
 
 EXIT_LOST = 76
@@ -153,7 +153,7 @@ def _status(code: int) -> int:
 def _cause(code: int, folder: Path, rank: int) -> str:
     note = folder / str(rank)
     if code < 0:
-        memory = "; was the machine short of memory?" if code == -signal.SIGKILL else ""
+        memory = " (was the machine short of memory?)" if code == -signal.SIGKILL else ""
         return f" was ended by {signal.Signals(-code).name}{memory}; run the same command again to go on"
     if note.exists():
         return f": {note.read_text(encoding='utf-8')}"
