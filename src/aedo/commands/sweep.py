@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from aedo.sweep.jobs import Work
     from aedo.sweep.runner import Task
     from aedo.train.origin import Origin
+
+PAGE_SECONDS = 60.0
+"""Time between two writings of the page while jobs are running."""
 
 Names = Annotated[
     Optional[list[str]],  # noqa: UP045 - typer evaluates it on Python 3.10 too
@@ -148,14 +152,30 @@ def _tell(tasks: list[Task], work: Work) -> None:
 
 
 def _run(tasks: list[Task], work: Work, room: list[dict[str, str]]) -> int:
-    """The exit status."""
+    """The exit status.  The page is kept up to date, now and then."""
+    from aedo.errors import UserError
     from aedo.sweep.compare import write_comparison
     from aedo.sweep.display import SweepDisplay
     from aedo.sweep.runner import Runner
     from aedo.train.signals import EXIT_REQUEUE, StopRequest
 
+    written = time.monotonic()
+
+    def write() -> Path:
+        return write_comparison(tasks, work, work.out / "sweep", ["aedo", *sys.argv[1:]])
+
+    def changed(task: Task) -> None:
+        nonlocal written
+        display.changed(task)
+        if task.state in ("done", "failed") and time.monotonic() - written >= PAGE_SECONDS:
+            try:
+                write()
+            except UserError as error:
+                display.say(f"warning: {error}")
+            written = time.monotonic()
+
     with StopRequest() as stopped, SweepDisplay(tasks, work) as display:
-        Runner(tasks, work, room, display.changed, display.tick).run(stopped)
+        Runner(tasks, work, room, changed, display.tick).run(stopped)
     if stopped():
         typer.echo("stopped on request; the running jobs have saved; run the same command again to go on")
         return EXIT_REQUEUE
@@ -164,5 +184,5 @@ def _run(tasks: list[Task], work: Work, room: list[dict[str, str]]) -> int:
         typer.echo(f"\n{task.job.title}: {task.state}; its log: {task.log}", err=True)
         for line in task.errors:
             typer.echo(f"  {line}", err=True)
-    typer.echo(write_comparison(tasks, work, work.out / "sweep", ["aedo", *sys.argv[1:]]))
+    typer.echo(write())
     return 1 if failed else 0

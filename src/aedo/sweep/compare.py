@@ -43,7 +43,7 @@ class Failure:
 
 
 def write_comparison(tasks: Sequence[Task], work: Work, folder: Path, command: Sequence[str] = ()) -> Path:
-    """Write the page and the files beside it, of the tasks that are done; returns the page's path."""
+    """Write the page and the files beside it, as far as the tasks are done; returns the page's path."""
     labels = {task.run: _labels(task) for task in tasks if task.state == "done" and task.run is not None}
     runs = [gather(path, steps=False, labels=found.values()) for path, found in labels.items()]
     several = len(work.searches) > 1
@@ -54,11 +54,15 @@ def write_comparison(tasks: Sequence[Task], work: Work, folder: Path, command: S
 
     comparison = compare_runs(runs, choice, ordered=True) if runs else None
     failures = [
-        Failure(task.job.title, task.state, str(task.log), task.errors) for task in tasks if task.state != "done"
+        Failure(task.job.title, task.state, str(task.log), task.errors)
+        for task in tasks
+        if task.state in ("failed", "stopped")
     ]
+    open_jobs = len(tasks) - len(runs) - len(failures)
+    coming = [f"{open_jobs} of {len(tasks)} jobs are still to come"] if open_jobs else []
     with explained(folder, "write the comparison"):
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / PAGE, _page(comparison, runs, failures, command))
+        write_text(folder / PAGE, _page(comparison, runs, failures, coming, command))
         if comparison is not None:
             write_text(folder / "comparison.md", markdown(comparison))
             write_text(folder / "comparison.json", json.dumps(as_json(comparison), indent=1) + "\n")
@@ -94,13 +98,17 @@ def as_json(comparison: Comparisons) -> dict[str, Any]:
 
 
 def _page(
-    comparison: Comparisons | None, runs: Sequence[Run], failures: Sequence[Failure], command: Sequence[str]
+    comparison: Comparisons | None,
+    runs: Sequence[Run],
+    failures: Sequence[Failure],
+    coming: Sequence[str],
+    command: Sequence[str],
 ) -> str:
     return fill(
         "sweep.html",
         title="Sweep" if comparison is None else f"{len(comparison.rows)} experiments compared",
         command=shlex.join(command),
-        notices=[notice for run in runs for notice in run.notices],
+        notices=[*coming, *(notice for run in runs for notice in run.notices)],
         failures=failures,
         sections=[],
         **compared(comparison),
