@@ -17,9 +17,10 @@ from aedo.recipes.names import resolve
 from aedo.run import RunFolder, read_jsonl
 from aedo.schedule import START
 from aedo.train import start
-from aedo.train.distributed import ALONE, Place, Ranks, find_place, first_host, local_device
+from aedo.train.distributed import ALONE, Ranks
 from aedo.train.evaluate import evaluate, fixed_utterances
 from aedo.train.launch import EXIT_LOST
+from aedo.train.place import Place, find_place, first_host, local_device
 from aedo.train.signals import EXIT_REQUEUE
 from aedo.train.statistics import Counters, Tally
 from aedo.train.trainer import Settings

@@ -49,9 +49,10 @@ def register(app: typer.Typer) -> None:
 
         from aedo.recipes.names import readable, resolve
         from aedo.run import read_experiment
-        from aedo.train.distributed import find_place, joined, local_device, share_threads
+        from aedo.train.distributed import joined
         from aedo.train.launch import answered, launch
         from aedo.train.origin import Origin
+        from aedo.train.place import find_place, local_device, share_threads
         from aedo.train.signals import EXIT_REQUEUE
         from aedo.train.start import train as start
         from aedo.train.trainer import Settings

@@ -25,7 +25,8 @@ from typing import NoReturn
 import torch.distributed as dist
 
 from aedo.errors import UserError
-from aedo.train.distributed import ENDS, LAUNCHER, PORT, LostRankError, Place
+from aedo.train.distributed import LostRankError
+from aedo.train.place import ENDS, LAUNCHER, PORT, Place
 from aedo.train.signals import EXIT_REQUEUE, SIGNALS
 
 LOST_SECONDS = 3.0
