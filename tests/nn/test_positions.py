@@ -29,7 +29,7 @@ def test_shift_moves_distances_to_their_keys(frames: int) -> None:
 def test_distances_beyond_the_clip_share_a_vector() -> None:
     positions = ClippedPositions(4, 2, Dropout(0.0, "none"))
     torch.nn.init.normal_(positions.table.weight)
-    _, scores = positions(torch.ones(1, 1, 6, 4))
+    scores = positions(query := torch.ones(1, 1, 6, 4), query).scores
     expected = positions.table.weight.sum(1)
     for i in range(6):
         for j in range(6):
@@ -40,7 +40,7 @@ def test_dropout_acts_on_distances_not_on_table_rows() -> None:
     torch.manual_seed(0)
     positions = ClippedPositionsConfig(clip=1, dropout=0.5).build(64, 1).train()
     torch.nn.init.ones_(positions.table.weight)
-    _, scores = positions(torch.ones(1, 1, 40, 64))
+    scores = positions(query := torch.ones(1, 1, 40, 64), query).scores
     far = {round(scores[0, 0, 0, j].item(), 3) for j in range(2, 40)}
     assert len(far) > 5  # all share one row of the table, yet drop units of their own
 
@@ -50,7 +50,7 @@ def test_dropout_zero_and_evaluation_change_nothing() -> None:
     for dropout, training in ((0.0, True), (0.5, False)):
         positions = ClippedPositionsConfig(clip=3, dropout=dropout).build(16, 2).train(training)
         torch.nn.init.ones_(positions.table.weight)
-        content, scores = positions(query)
+        content, _, scores = positions(query, query)
         assert content is query
         torch.testing.assert_close(scores, query.sum(-1, keepdim=True).expand(-1, -1, -1, 5))
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import math
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from aedo.config import Part
+from aedo.nn.attend import fused_attention, plain_attention
 from aedo.nn.dropout import WeightDropout, WeightShare
 from aedo.nn.init import linear
-from aedo.nn.positions import ClippedPositions, ClippedPositionsConfig, PositionsConfig, TransformerXLPositions
+from aedo.nn.positions import ClippedPositionsConfig, Positions, PositionsConfig
+from aedo.nn.qk_norm import QKNorm, QKNormKind, qk_norm
 from aedo.nn.rates import Rate
 from aedo.nn.width import Width
 from aedo.nn.windows import within_window
 from aedo.schedule import Scheduled
+
+Fused = Literal["never", "evaluation", "always"]
 
 
 class SelfAttentionConfig(Part):
@@ -29,6 +33,19 @@ class SelfAttentionConfig(Part):
     """Keys around every query that training sees, one more to the right if even; recognition sees all."""
     init_scale: float = Field(1.0, gt=0)
     """Factor of the variance with which the weights of queries, keys and values start."""
+    qk_norm: QKNormKind | None = None
+    """Normalise queries and keys per head, before positions come in; the position scores see the normed queries."""
+    fused: Fused = "evaluation"
+    """Where torch's fused kernels compute it: in evaluation and recognition (the same numbers to 1e-5); always: in
+    training too, where other dropout masks are drawn, and a GPU need not repeat gradients to the last bit."""
+
+    @model_validator(mode="after")
+    def _check(self) -> SelfAttentionConfig:
+        if self.fused == "always" and self.dropout != 0 and self.dropout_share != "none":
+            raise ValueError(
+                "fused attention cannot share dropout masks: fused always needs dropout_share none (attdropfixbc)"
+            )
+        return self
 
     def build(self, dim: int, width: Scheduled = 1.0) -> SelfAttention:
         """`width`: share of the heads in use over the training."""
@@ -40,6 +57,8 @@ class SelfAttentionConfig(Part):
             Width(width, group=dim // self.heads),
             window=self.window,
             init_scale=self.init_scale,
+            qk_norm=None if self.qk_norm is None else qk_norm(self.qk_norm, self.heads, dim // self.heads),
+            fused=self.fused,
         )
 
 
@@ -53,16 +72,19 @@ class SelfAttention(nn.Module):
         self,
         dim: int,
         heads: int,
-        position: ClippedPositions | TransformerXLPositions,
+        position: Positions,
         dropout: WeightDropout,
         width: Width,
         *,
         window: int | None,
         init_scale: float,
+        qk_norm: QKNorm | None,
+        fused: Fused,
     ) -> None:
         super().__init__()
         self.heads, self.position, self.dropout, self.width = heads, position, dropout, width
-        self.window, self.init_scale = window, init_scale
+        self.window, self.init_scale, self.fused = window, init_scale, fused
+        self.qk_norm = qk_norm
         self.qkv = linear(dim, 3 * dim, bias=position.biased, scale=init_scale)
         self.out = linear(dim, dim, bias=position.biased)
 
@@ -71,13 +93,16 @@ class SelfAttention(nn.Module):
         batch, frames, dim = x.shape
         qkv = self.qkv(x).view(batch, frames, self.heads, 3, dim // self.heads)
         query, key, value = qkv.permute(3, 0, 2, 1, 4)  # each [B, H, T, E]
-        query, position_scores = self.position(query)
-        scores = (query @ key.transpose(-1, -2) + position_scores) / math.sqrt(dim // self.heads)
+        if self.qk_norm is not None:
+            query, key = self.qk_norm(query, key)
+        query, key, scores = self.position(query, key)
         seen = mask[:, None, None, :]
         if self.window is not None and self.training:
             seen = within_window(mask, self.window)
-        scores = scores.masked_fill(~seen, float("-inf"))
-        weights = self.dropout(scores.softmax(-1))  # [B, H, T, T]
-        context = (weights @ value).transpose(1, 2).reshape(batch, frames, dim)
-        y: Tensor = self.out(self.width(context))
+        if self.fused == "always" or (self.fused == "evaluation" and not self.training):
+            rate = self.dropout.rate if self.training else 0.0
+            context = fused_attention(query, key, value, seen, scores, rate)
+        else:
+            context = plain_attention(query, key, value, seen, scores, self.dropout)
+        y: Tensor = self.out(self.width(context.transpose(1, 2).reshape(batch, frames, dim)))
         return y

@@ -1,4 +1,7 @@
-"""Batch normalisation over the valid frames of a padded batch.  B batch, T frames, D features."""
+"""Norms: of a block's input, of the convolution module, and batch normalisation over the valid frames of a padded batch.
+
+B batch, T frames, D features.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,16 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from aedo.config import Part
+
+BlockNorm = Literal["layer", "layer_no_bias", "rms"]
+"""layer: layer normalisation; layer_no_bias: without its shift; rms: RMS normalisation, which takes no mean either."""
+
+
+def block_norm(kind: BlockNorm, dim: int) -> nn.LayerNorm | nn.RMSNorm:
+    """Over the features [..., D].  Source: Ba et al. 2016; RMS: Zhang & Sennrich 2019."""
+    if kind == "rms":
+        return nn.RMSNorm(dim, eps=1e-6)
+    return nn.LayerNorm(dim, eps=1e-6, bias=kind == "layer")
 
 
 class BatchNormConfig(Part):

@@ -1,9 +1,9 @@
-"""Relative positions for self-attention.  T frames, H heads, E features of a head, D model features."""
+"""Positions for attention, relative and absolute.  T frames, H heads, E features of a head, D model features."""
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -39,7 +39,39 @@ class TransformerXLPositionsConfig(Part):
         return TransformerXLPositions(dim, heads, Dropout(self.dropout, "none"))
 
 
-PositionsConfig = Annotated[ClippedPositionsConfig | TransformerXLPositionsConfig, Field(discriminator="kind")]
+class RotaryPositionsConfig(Part):
+    """Queries and keys turned by their position (Su et al. 2021); nothing learned, no biases in the attention."""
+
+    kind: Literal["rotary"] = "rotary"
+
+    def build(self, dim: int, heads: int) -> RotaryPositions:
+        return RotaryPositions()
+
+
+class NoPositionsConfig(Part):
+    """Frames in no order: only the convolutions know it; no biases in the attention."""
+
+    kind: Literal["none"] = "none"
+
+    def build(self, dim: int, heads: int) -> NoPositions:
+        return NoPositions()
+
+
+PositionsConfig = Annotated[
+    ClippedPositionsConfig | TransformerXLPositionsConfig | RotaryPositionsConfig | NoPositionsConfig,
+    Field(discriminator="kind"),
+]
+
+
+class Positioned(NamedTuple):
+    """Queries and keys that know their places."""
+
+    query: Tensor
+    """[B, H, T, E], for the product with the keys."""
+    key: Tensor
+    """[B, H, T, E]."""
+    scores: Tensor | None = None
+    """[B, H, T, T] (query, key), to be added to that product before it is scaled."""
 
 
 def relative_shift(scores: Tensor) -> Tensor:
@@ -67,12 +99,12 @@ class ClippedPositions(nn.Module):
 
     biased = False
 
-    def forward(self, query: Tensor) -> tuple[Tensor, Tensor]:
-        """query [B, H, T, E] -> (query for the content term, position scores [B, H, T, T])."""
+    def forward(self, query: Tensor, key: Tensor) -> Positioned:
+        """query, key [B, H, T, E]."""
         frames = query.shape[-2]
         distance = torch.arange(1 - frames, frames, device=query.device).clamp_(-self.clip, self.clip) + self.clip
         vectors = self.dropout(self.table(distance))  # [2T - 1, E]
-        return query, relative_shift(query @ vectors.T)
+        return Positioned(query, key, relative_shift(query @ vectors.T))
 
 
 class TransformerXLPositions(nn.Module):
@@ -85,13 +117,32 @@ class TransformerXLPositions(nn.Module):
 
     biased = True
 
-    def forward(self, query: Tensor) -> tuple[Tensor, Tensor]:
-        """query [B, H, T, E] -> (query for the content term, position scores [B, H, T, T])."""
+    def forward(self, query: Tensor, key: Tensor) -> Positioned:
+        """query, key [B, H, T, E]."""
         frames = query.shape[-2]
         sinusoids = relative_sinusoids(frames, self.dim, query.device).to(self.projection.weight.dtype)
         vectors = self.projection(self.dropout(sinusoids)).view(2 * frames - 1, self.heads, -1)
         scores = (query + self.position_bias[:, None]) @ vectors.permute(1, 2, 0)  # [B, H, T, 2T - 1]
-        return query + self.content_bias[:, None], relative_shift(scores)
+        return Positioned(query + self.content_bias[:, None], key, relative_shift(scores))
+
+
+class RotaryPositions(nn.Module):
+    biased = False
+
+    def forward(self, query: Tensor, key: Tensor) -> Positioned:
+        """query, key [B, H, T, E], E even."""
+        return Positioned(rotated(query, 0), rotated(key, 0))
+
+
+class NoPositions(nn.Module):
+    biased = False
+
+    def forward(self, query: Tensor, key: Tensor) -> Positioned:
+        """query, key [B, H, T, E]."""
+        return Positioned(query, key)
+
+
+Positions = ClippedPositions | TransformerXLPositions | RotaryPositions | NoPositions
 
 
 def relative_sinusoids(frames: int, dim: int, device: torch.device) -> Tensor:

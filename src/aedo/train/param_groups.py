@@ -19,10 +19,11 @@ from aedo.errors import UserError
 from aedo.nn.lstm import ZoneoutLstm
 from aedo.nn.norms import MaskedBatchNorm
 from aedo.nn.positions import RelativePositionTable
+from aedo.nn.qk_norm import L2QKNorm
 from aedo.schedule import Progress, Scheduled, value_at
 
 ModuleKind = Literal["batch_norm", "layer_norm", "embedding", "relative_position"]
-"""layer_norm: RMS norms too, which are layer norms without a mean."""
+"""layer_norm: RMS norms too, which are layer norms without a mean, and norms of queries and keys."""
 
 
 def _not_negative(value: Scheduled) -> Scheduled:
@@ -162,7 +163,7 @@ def _check_rules(rules: Iterable[DecayRule], given: Iterable[Decay]) -> None:
 def _kind(module: nn.Module) -> ModuleKind | None:
     if isinstance(module, MaskedBatchNorm):
         return "batch_norm"
-    if isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
+    if isinstance(module, (nn.LayerNorm, nn.RMSNorm, L2QKNorm)):
         return "layer_norm"
     if isinstance(module, RelativePositionTable):  # an nn.Embedding too: asked first
         return "relative_position"

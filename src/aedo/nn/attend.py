@@ -1,0 +1,43 @@
+"""Scaled dot-product attention, written out and through torch's fused kernels.
+
+Q queries, K keys, E features of a head; the leading axes [..., H] hold batch and heads.
+"""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+from aedo.nn.dropout import WeightDropout
+
+
+def attention_weights(query: Tensor, key: Tensor, seen: Tensor, added: Tensor | None = None) -> Tensor:
+    """Softmax((query . key + added) / sqrt(E)) over the keys seen.
+
+    query [..., Q, E], key [..., K, E], seen bool and `added` [..., Q, K] or shapes that grow to it -> [..., Q, K].
+    """
+    scores = query @ key.transpose(-1, -2)
+    if added is not None:
+        scores = scores + added
+    return (scores / math.sqrt(query.shape[-1])).masked_fill(~seen, float("-inf")).softmax(-1)
+
+
+def fused_attention(
+    query: Tensor, key: Tensor, value: Tensor, seen: Tensor, added: Tensor | None = None, dropout: float = 0.0
+) -> Tensor:
+    """Those weights times the values [..., K, E] -> [..., Q, E], never storing the weights.
+
+    Exact: what is added to the scores is given to the kernel as its mask.  `dropout`: rate of dropping weights; the
+    masks come from torch's global generator but are not those that `WeightDropout` draws.
+    """
+    if added is not None:
+        seen = (added / math.sqrt(query.shape[-1])).masked_fill(~seen, float("-inf"))
+    return nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=seen, dropout_p=dropout)
+
+
+def plain_attention(
+    query: Tensor, key: Tensor, value: Tensor, seen: Tensor, added: Tensor | None, dropout: WeightDropout
+) -> Tensor:
+    """As `fused_attention`, written out, with any kind of dropout."""
+    return dropout(attention_weights(query, key, seen, added)) @ value
