@@ -111,7 +111,7 @@ def test_a_training_that_does_not_finish_is_not_started_for_ever(sweep: Any) -> 
     run, tasks, scripts = sweep({"a": ["1", "2", "3"]})
     run.run(never)
     assert tasks["a"].state == "failed"
-    assert "not at its end" in tasks["a"].errors[0]
+    assert "holds no finished training" in tasks["a"].errors[0]
     assert scripts.started == ["a", "a"]
 
 

@@ -89,7 +89,7 @@ def sweep(
     from aedo.train.origin import Origin
 
     check_extras()
-    words = [*(names or []), *(tags or [])]
+    words = [*(tags or []), *(names or [])]
     if (tags or product) and not base:
         raise UserError("--tags and --product go with --base")
     chosen = alternatives(base, words, combined=product) if base else words

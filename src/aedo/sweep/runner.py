@@ -28,6 +28,11 @@ POLL = 0.2
 ERROR_LINES = 12
 """Of a failed job's log, shown at the end."""
 
+NOT_AT_ITS_END = (
+    "aedo train ended without an error, but the run folder planned for it holds no finished training; was the program "
+    "changed in the meantime? run the same command again"
+)
+
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
@@ -130,7 +135,7 @@ class Runner:
             return
         step, words = command
         if step == slot.step == "training":
-            self._end(slot, "failed", ["aedo train ended without an error, but the training is not at its end"])
+            self._end(slot, "failed", [NOT_AT_ITS_END])
             return
         slot.step = step
         slot.log.write(f"$ {shlex.join(words)}\n".encode())
