@@ -44,7 +44,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_numbers_are_those_of_the_hand(made: Path) -> None:
-    """72 words; the fixture's hypotheses have 24 errors, and 5 more for each step `worse`: six more words, one of them in place of a deletion."""
+    """72 words; 24 errors, and 5 more for each step `worse`: six more words, one of them in place of a deletion."""
     baseline, other = json.loads((made / "comparison.json").read_text())["experiments"]
     assert baseline["results"]["test"]["wer_by_seed"] == pytest.approx([100 * 24 / 72] * 2)
     result = other["results"]["test"]
