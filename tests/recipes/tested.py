@@ -2,7 +2,8 @@
 
 A test names a tag where a string in it, in the decorators above it, or in a constant of its file that it uses, is a
 name of an experiment with this tag, or (in tests/recipes) the tag alone.  It names a field where a string is the
-field's path, where a part's configuration is called with the field by keyword, or where nested dictionaries lead to it.
+field's path, where a part's configuration is called with the field by keyword, where nested dictionaries lead to it, or
+where a name is used that no other field has.
 What a test names only through the helpers of its file counts where nothing names the field or tag itself.
 """
 
@@ -109,11 +110,17 @@ def _fields(node: ast.AST) -> Iterator[str]:
             yield from by_name.get(child.value, ())
         elif isinstance(child, ast.keyword):
             yield from by_name.get(child.arg or "", ())
+        elif isinstance(child, ast.Attribute):
+            yield from by_name.get(child.attr, ())
         elif isinstance(child, ast.Call):
             name = child.func.attr if isinstance(child.func, ast.Attribute) else getattr(child.func, "id", "")
             for path in by_class.get(name, ()):
                 yield path
                 yield from (f"{path}.{keyword.arg}" for keyword in child.keywords if keyword.arg)
+            if name == "model_validate" and isinstance(child.func, ast.Attribute):
+                above = by_class.get(getattr(child.func.value, "id", ""), ())
+                found = [key for tree in child.args if isinstance(tree, ast.Dict) for key in _keys(tree, "")]
+                yield from (f"{path}.{key}" for path in above for key in found)
             if name == "micro_experiment":
                 yield from (f"train.{keyword.arg}" for keyword in child.keywords if keyword.arg)
         elif isinstance(child, ast.Dict):
