@@ -92,7 +92,7 @@ def experiment(**fields: Any) -> Experiment:
 
 
 @pytest.mark.parametrize("channels", [(), (2, 2)])
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_a_whole_model_learns_with_it(channels: tuple[int, ...], precision: str) -> None:
     from aedo.train.step import forward
 

@@ -71,9 +71,16 @@ class Blstm(nn.Module):
         at = torch.arange(x.shape[1])
         turned = torch.where(at < lengths[:, None], lengths[:, None] - 1 - at, at)  # [B, T]: frame to read at each
         turned = turned.to(x.device, non_blocking=True)[..., None]
-        ahead, _ = self.forwards(x)
-        back, _ = self.backwards(x.take_along_dim(turned, 1))
+        ahead, back = _run(self.forwards, x), _run(self.backwards, x.take_along_dim(turned, 1))
         return torch.cat([ahead, back.take_along_dim(turned, 1)], -1)
+
+
+def _run(lstm: nn.LSTM, x: Tensor) -> Tensor:
+    """The layer's outputs; in float32 where torch has no LSTM of float16, on the CPU."""
+    if x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.float16:
+        with torch.autocast("cpu", enabled=False):
+            return cast(Tensor, lstm(x.float())[0])
+    return cast(Tensor, lstm(x)[0])
 
 
 class BlstmFrontend(nn.Module):
