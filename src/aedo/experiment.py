@@ -24,6 +24,7 @@ from aedo.losses.objective import LossConfig
 from aedo.model.aed import AED
 from aedo.model.blstm_frontend import BlstmFrontendConfig
 from aedo.model.conformer import ConformerConfig
+from aedo.model.ebranchformer import EBranchformerConfig
 from aedo.model.frontend import ConvFrontendConfig
 from aedo.model.initialize import InitializationConfig
 from aedo.model.lstm_decoder import LstmDecoderConfig
@@ -58,7 +59,13 @@ def _kind_of_frontend(value: Any) -> Any:
     return {"kind": "conv", **value} if isinstance(value, dict) else value
 
 
+def _kind_of_encoder(value: Any) -> Any:
+    """Trees written before there was a choice of encoders name no kind."""
+    return {"kind": "conformer", **value} if isinstance(value, dict) else value
+
+
 FrontendConfig = Annotated[ConvFrontendConfig | BlstmFrontendConfig, Field(discriminator="kind")]
+EncoderConfig = Annotated[ConformerConfig | EBranchformerConfig, Field(discriminator="kind")]
 DecoderConfig = Annotated[LstmDecoderConfig | TransformerDecoderConfig, Field(discriminator="kind")]
 
 
@@ -71,7 +78,7 @@ class Experiment(Part):
     features: LogMelConfig = LogMelConfig()
     augment: AugmentConfig = AugmentConfig()
     frontend: Annotated[FrontendConfig, BeforeValidator(_kind_of_frontend)] = ConvFrontendConfig()
-    encoder: ConformerConfig = ConformerConfig()
+    encoder: Annotated[EncoderConfig, BeforeValidator(_kind_of_encoder)] = ConformerConfig()
     ctc: CtcConfig = CtcConfig()
     decoder: Annotated[DecoderConfig | None, BeforeValidator(_kind_of_decoder)] = LstmDecoderConfig()
     initialization: InitializationConfig = InitializationConfig()

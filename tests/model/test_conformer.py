@@ -8,7 +8,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from aedo.model.conformer import Conformer, ConformerConfig
+from aedo.model.conformer import ConformerConfig
+from aedo.model.encoder import Encoder
 from aedo.nn.advance import advance
 from aedo.nn.pooling import pool_time
 from aedo.schedule import START, Progress
@@ -21,7 +22,7 @@ def at_step(step: int) -> Progress:
     return START._replace(micro_step=step)
 
 
-def encoder(growth: tuple[tuple[int, int], ...] = ()) -> Conformer:
+def encoder(growth: tuple[tuple[int, int], ...] = ()) -> Encoder:
     torch.manual_seed(1)
     return CONFIG.with_("growth", growth).build().eval()
 
@@ -81,7 +82,7 @@ QUIET: dict[str, Any] = {
 }
 
 
-def quiet(**fields: Any) -> Conformer:
+def quiet(**fields: Any) -> Encoder:
     torch.manual_seed(2)
     return ConformerConfig.model_validate({**QUIET, **fields}).build()
 

@@ -14,7 +14,7 @@ from aedo.experiment import Experiment
 from aedo.features.logmel import Features
 from aedo.losses.objective import Objective
 from aedo.model.aed import AED
-from aedo.model.conformer import Encoded
+from aedo.model.encoder import Encoded
 from aedo.model.labels import Labels
 from aedo.model.lstm_decoder import LstmDecoderConfig
 from aedo.model.transformer_decoder import TransformerDecoder, TransformerDecoderConfig

@@ -31,6 +31,6 @@ def register(app: typer.Typer) -> None:
         folder = RunFolder.open(run)
         position = export_run(folder, checkpoint, out)
         typer.echo(f"{out}: epoch {position['epoch']}, step {position['step']}")
-        consistent = folder.experiment().encoder.convolution.padding == "consistent"
+        consistent = folder.experiment().encoder.padding == "consistent"
         version = "24 or higher" if consistent else "22 or lower"
         typer.echo(f"RETURNN computes the same from it with behavior_version {version}.")

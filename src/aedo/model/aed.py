@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from aedo.features.logmel import Features, LogMel
 from aedo.model.blstm_frontend import BlstmFrontend
-from aedo.model.conformer import Conformer, Encoded
 from aedo.model.ctc_heads import CtcHeads
 from aedo.model.decoder import Decoder, DecoderOutput
+from aedo.model.encoder import Encoded, Encoder
 from aedo.model.frontend import ConvFrontend
 from aedo.model.labels import Labels
 
@@ -36,7 +36,7 @@ class AED(nn.Module):
         self,
         features: LogMel,
         frontend: ConvFrontend | BlstmFrontend,
-        encoder: Conformer,
+        encoder: Encoder,
         ctc_heads: CtcHeads,
         decoder: Decoder[Any, Any] | None,
     ) -> None:

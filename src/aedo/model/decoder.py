@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from torch import Tensor
 
-from aedo.model.conformer import Encoded
+from aedo.model.encoder import Encoded
 from aedo.model.labels import Labels, Packing
 
 M = TypeVar("M", bound="DecoderMemory")

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from aedo.config import Part
-from aedo.model.conformer import Encoded
+from aedo.model.encoder import Encoded
 from aedo.model.decoder import DecoderOutput
 from aedo.model.labels import Labels, pack
 from aedo.nn.dropout import Dropout, DropoutConfig, Share

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from aedo.config import Part
 from aedo.conventions import EOS
-from aedo.model.conformer import Encoded
+from aedo.model.encoder import Encoded
 from aedo.model.decoder import DecoderOutput
 from aedo.model.labels import Labels, pack
 from aedo.nn.decoder_attention import CausalAttention, CrossAttention, KeysValues

@@ -1,4 +1,4 @@
-"""The Conformer's convolution module.  B batch, T frames, D features."""
+"""The Conformer's convolution module, and the convolution over time in it.  B batch, T frames, D features."""
 
 from __future__ import annotations
 
@@ -18,6 +18,21 @@ Padding = Literal["consistent", "batch"]
 batch: the original's behaviour, where it does (needed only for exact parity with imported checkpoints)."""
 
 
+class DepthwiseConvolution(nn.Conv1d):
+    """Every feature convolved over time on its own, [B, T, D] -> [B, T, D]; outside an utterance are zeros."""
+
+    def __init__(self, dim: int, kernel: int, padding: Padding) -> None:
+        super().__init__(dim, dim, kernel, groups=dim)
+        glorot_convolution_(self)
+        self.zero_padding, self.pads = padding == "consistent", ((kernel - 1) // 2, kernel // 2)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+        """x [B, T, D], mask [B, T] True on valid frames; what padding gives is of no meaning."""
+        if self.zero_padding:
+            x = x.masked_fill(~mask[..., None], 0.0)
+        return super().forward(nn.functional.pad(x.transpose(1, 2), self.pads)).transpose(1, 2)
+
+
 class ConvolutionConfig(Part):
     kernel: int = Field(32, ge=1)
     """Frames the depthwise convolution sees; an even one sees one more to the right."""
@@ -26,28 +41,22 @@ class ConvolutionConfig(Part):
 
     def build(self, dim: int, width: Scheduled = 1.0) -> ConvolutionModule:
         """`width`: share of the channels in use over the training; a LayerNorm sees the others too."""
-        norm, zero_padding = self.norm.build(dim), self.padding == "consistent"
-        return ConvolutionModule(dim, self.kernel, norm, Width(width), zero_padding=zero_padding)
+        return ConvolutionModule(dim, self.kernel, self.norm.build(dim), Width(width), self.padding)
 
 
 class ConvolutionModule(nn.Module):
     """Pointwise, GLU, depthwise over time, norm, swish, pointwise.  Source: Gulati et al. 2020 (Conformer)."""
 
     def __init__(
-        self, dim: int, kernel: int, norm: MaskedBatchNorm | FrameLayerNorm, width: Width, *, zero_padding: bool
+        self, dim: int, kernel: int, norm: MaskedBatchNorm | FrameLayerNorm, width: Width, padding: Padding
     ) -> None:
         super().__init__()
         self.pointwise_in, self.pointwise_out = linear(dim, 2 * dim), linear(dim, dim)
-        self.depthwise = nn.Conv1d(dim, dim, kernel, groups=dim)
-        glorot_convolution_(self.depthwise)
-        self.norm, self.width, self.zero_padding = norm, width, zero_padding
-        self.pads = ((kernel - 1) // 2, kernel // 2)
+        self.depthwise = DepthwiseConvolution(dim, kernel, padding)
+        self.norm, self.width = norm, width
 
     def forward(self, x: Tensor, mask: Tensor, frames: int) -> Tensor:
         """x [B, T, D], mask [B, T], frames: number of valid ones -> [B, T, D]."""
-        x = nn.functional.glu(self.pointwise_in(x), dim=-1)
-        if self.zero_padding:
-            x = x.masked_fill(~mask[..., None], 0.0)
-        x = self.depthwise(nn.functional.pad(x.transpose(1, 2), self.pads)).transpose(1, 2)
+        x = self.depthwise(nn.functional.glu(self.pointwise_in(x), dim=-1), mask)
         y: Tensor = self.pointwise_out(self.width(nn.functional.silu(self.norm(x, mask, frames))))
         return y

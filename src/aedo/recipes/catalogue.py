@@ -20,7 +20,7 @@ STAGES = {
     "features": "features and front-end",
     "frontend": "other front-ends",
     "augment": "augmentation",
-    "encoder": "Conformer",
+    "encoder": "encoder",
     "decoder": "decoder",
     "losses": "CTC heads and losses",
     "regularize": "regularisation",

@@ -49,7 +49,7 @@ def _of_encoder(e: Experiment) -> dict[str, str]:
     found: dict[str, str] = {}
     encoder, attention = e.encoder, e.encoder.attention
     if encoder.dropout.rate == 0:
-        for field in ("dropout.share", "dropout_behind_attention"):
+        for field in ("dropout.share", "dropout_behind_attention"):  # of the latter, an E-Branchformer has none
             found[f"encoder.{field}"] = "encoder.dropout.rate is 0"
     if attention.dropout == 0:
         found["encoder.attention.dropout_share"] = "encoder.attention.dropout is 0"

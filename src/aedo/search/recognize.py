@@ -16,7 +16,7 @@ from aedo.conventions import EOS
 from aedo.data.text import Tokenizer
 from aedo.errors import UserError
 from aedo.model.aed import AED
-from aedo.model.conformer import Encoded
+from aedo.model.encoder import Encoded
 from aedo.model.labels import Labels
 from aedo.search.beam import SearchConfig, beam_search
 from aedo.search.ctc import ctc_greedy
