@@ -64,7 +64,7 @@ def test_hypotheses_are_reordered_by_gather(model: AED) -> None:
     rows, back = torch.tensor([2, 0]), torch.tensor([[0, 0], [0, 0]])
     gathered = state.gather(rows, back)
     assert gathered.context.shape == (2, 2, 8)
-    assert torch.equal(gathered.hidden[0, 1], state.hidden[2, 0])
+    assert torch.equal(gathered.lstm.hidden[0, 1], state.lstm.hidden[2, 0])
 
 
 def test_packing_names_every_label_once() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol, TypeVar
 
+import torch
 from torch import Tensor
 
 from aedo.model.encoder import Encoded
@@ -42,6 +43,21 @@ class DecoderState(Protocol):
     def gather(self: S, rows: Tensor, back: Tensor) -> S:
         """The hypotheses `back` ([R, K'] int64) of the utterances `rows` ([R] int64)."""
         ...
+
+    def put(self: S, columns: Tensor, new: S, taken: Tensor) -> S:
+        """With the hypotheses of `new` [B, K'] in the places `columns` [B, K'] where `taken` [B, K'] bool.
+
+        The columns of one utterance are different ones.  `new` may have seen more or fewer labels.
+        """
+        ...
+
+
+def placed(old: Tensor, columns: Tensor, new: Tensor, taken: Tensor) -> Tensor:
+    """old [B, K, ...] with new [B, K', ...] in the places `columns` [B, K'] where `taken` [B, K'] bool."""
+    at = (torch.arange(len(old), device=old.device)[:, None], columns)
+    result = old.clone()
+    result[at] = torch.where(taken.view(*taken.shape, *[1] * (old.dim() - 2)), new, old[at])
+    return result
 
 
 class Decoder(Protocol[M, S]):

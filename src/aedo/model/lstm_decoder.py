@@ -1,7 +1,7 @@
 """The attention decoder: zoneout LSTM, additive attention with weight feedback, max-out read-out.
 
-B batch, K hypotheses, T frames, U labels, D encoder features, A attention features, H LSTM units, V vocabulary,
-N packed labels.
+B batch, K hypotheses, T frames, U labels, D encoder features, A attention features, E features of the label embedding,
+H LSTM units, G attention heads, V vocabulary, N packed labels.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from aedo.config import Part
+from aedo.model.decoder import DecoderOutput, placed
 from aedo.model.encoder import Encoded
-from aedo.model.decoder import DecoderOutput
 from aedo.model.labels import Labels, pack
+from aedo.nn.additive_attention import AdditiveAttention
 from aedo.nn.dropout import Dropout, DropoutConfig, Share
 from aedo.nn.embedding import TargetEmbedding
 from aedo.nn.init import linear
 from aedo.nn.lstm import LstmState, ZoneoutLstm
 from aedo.nn.rates import Rate
+from aedo.nn.recurrence import Repeated
 
 
 class LstmDecoderConfig(Part):
@@ -30,7 +32,13 @@ class LstmDecoderConfig(Part):
     embedding_std: float | None = Field(None, gt=0)
     """Standard deviation of the normal distribution, cut at twice it, that embeddings start from; None: Glorot's."""
     attention_dim: int = Field(1024, ge=1)
+    attention_heads: int = Field(1, ge=1)
+    """Attention distributions at every step; their contexts, each of the encoder's dimension, are joined."""
     lstm_dim: int = Field(1024, ge=1)
+    second: Literal["none", "stacked", "language_model"] = "none"
+    """A second LSTM of the same size.  stacked: behind the attention, fed with the first one's output and the new
+    context, and read out instead of the first.  language_model: in front of the first, fed with nothing but the label
+    embeddings, which it replaces at the first one's input."""
     readout_dim: int = Field(1024, ge=2)
     """Before max-out, which halves it."""
     readout_dropout: DropoutConfig = DropoutConfig(rate=0.3)
@@ -42,21 +50,28 @@ class LstmDecoderConfig(Part):
     """Give the zoned hidden state to the read-out (the paper) instead of the raw one (the reference)."""
 
     def build(self, dim: int, vocabulary: int) -> LstmDecoder:
-        lstm = ZoneoutLstm(
-            self.embedding_dim + dim,
+        context, units = self.attention_heads * dim, self.lstm_dim
+        entering = units if self.second == "language_model" else self.embedding_dim
+        lstm = self._lstm(entering + context)
+        return LstmDecoder(
+            TargetEmbedding(vocabulary, self.embedding_dim, self.embedding_std),
+            AdditiveAttention(dim, self.attention_dim, units, self.attention_heads),
+            lstm,
+            linear(units + self.embedding_dim + context, self.readout_dim),
+            self.readout_dropout.build(),
+            linear(self.readout_dim // 2, vocabulary),
+            stacked=self._lstm(units + context) if self.second == "stacked" else None,
+            language_model=self._lstm(self.embedding_dim) if self.second == "language_model" else None,
+        )
+
+    def _lstm(self, inputs: int) -> ZoneoutLstm:
+        return ZoneoutLstm(
+            inputs,
             self.lstm_dim,
             zone_cell=self.zone_cell,
             zone_hidden=self.zone_hidden,
             zoned_output=self.zoned_output,
             share=self.zone_share,
-        )
-        return LstmDecoder(
-            TargetEmbedding(vocabulary, self.embedding_dim, self.embedding_std),
-            AdditiveAttention(dim, self.attention_dim, self.lstm_dim),
-            lstm,
-            linear(self.lstm_dim + self.embedding_dim + dim, self.readout_dim),
-            self.readout_dropout.build(),
-            linear(self.readout_dim // 2, vocabulary),
         )
 
 
@@ -69,11 +84,11 @@ class LstmDecoderMemory:
     keys: Tensor
     """[B, T, A]."""
     fertility: Tensor
-    """[B, T] sigmoid of the inverse fertility, times one half."""
+    """[B, G, T] sigmoid of the inverse fertility, times one half."""
     mask: Tensor
     """[B, T] bool."""
 
-    def select(self, rows: Tensor) -> LstmDecoderMemory:
+    def select(self, rows: Tensor | slice) -> LstmDecoderMemory:
         """The utterances at `rows` ([R] int64 on the memory's device)."""
         return LstmDecoderMemory(self.states[rows], self.keys[rows], self.fertility[rows], self.mask[rows])
 
@@ -82,46 +97,46 @@ class LstmDecoderMemory:
 class LstmDecoderState:
     """Recurrent state of the hypotheses; every tensor starts with [B, K]."""
 
-    hidden: Tensor
-    cell: Tensor
+    lstm: LstmState
+    second: LstmState | None
+    """Of the second LSTM, where there is one."""
     context: Tensor
-    """[B, K, D] attention context of the last step."""
+    """[B, K, G D] attention context of the last step."""
     accumulated: Tensor
-    """[B, K, T] attention weights summed over the steps, times the fertility."""
+    """[B, K, G, T] attention weights summed over the steps, times the fertility."""
     weights: Tensor
-    """[B, K, T] attention weights of the last step."""
+    """[B, K, T] attention weights of the last step, mean over the heads."""
 
     def gather(self, rows: Tensor, back: Tensor) -> LstmDecoderState:
         """The hypotheses `back` ([R, K'] int64) of the utterances `rows` ([R] int64)."""
         at = (rows[:, None], back)
+        second = None if self.second is None else self.second.at(at)
+        return LstmDecoderState(self.lstm.at(at), second, self.context[at], self.accumulated[at], self.weights[at])
+
+    def put(self, columns: Tensor, new: LstmDecoderState, taken: Tensor) -> LstmDecoderState:
+        """With the hypotheses of `new` [B, K'] in the places `columns` [B, K'] where `taken` [B, K'] bool."""
+
+        def put(old: Tensor, fresh: Tensor) -> Tensor:
+            return placed(old, columns, fresh, taken)
+
+        second = None
+        if self.second is not None and new.second is not None:
+            second = LstmState(*map(put, self.second, new.second))
         return LstmDecoderState(
-            self.hidden[at], self.cell[at], self.context[at], self.accumulated[at], self.weights[at]
+            LstmState(*map(put, self.lstm, new.lstm)),
+            second,
+            put(self.context, new.context),
+            put(self.accumulated, new.accumulated),
+            put(self.weights, new.weights),
         )
 
 
-class AdditiveAttention(nn.Module):
-    """One head; energies w tanh(key + feedback of the weights so far + query).
-
-    Source: Bahdanau et al. 2015; feedback with fertility: Tu et al. 2016.
-    """
-
-    def __init__(self, dim: int, attention_dim: int, query_dim: int) -> None:
-        super().__init__()
-        self.key = linear(dim, attention_dim)
-        self.fertility = linear(dim, 1, bias=False)
-        self.feedback = linear(1, attention_dim, bias=False)
-        self.query = linear(query_dim, attention_dim, bias=False)
-        self.energy = linear(attention_dim, 1, bias=False)
-
-    def forward(self, query: Tensor, keys: Tensor, accumulated: Tensor, mask: Tensor) -> Tensor:
-        """query [..., A] projected, keys [..., T, A], accumulated and mask [..., T] -> weights [..., T] float32."""
-        feedback = accumulated[..., None] * self.feedback.weight[:, 0]  # [..., T, A]
-        energies: Tensor = self.energy((keys + feedback + query[..., None, :]).tanh())[..., 0]
-        return energies.float().masked_fill(~mask, float("-inf")).softmax(-1)
-
-
 class LstmDecoder(nn.Module):
-    """p(label | labels before, encoder).  The input before the first label is the zero vector."""
+    """p(label | labels before, encoder).  The input before the first label is the zero vector.
+
+    Source of a second LSTM behind the attention, fed with its context: Wu et al. 2016; of one over the labels alone:
+    Tueske et al. 2020.
+    """
 
     def __init__(
         self,
@@ -131,58 +146,72 @@ class LstmDecoder(nn.Module):
         readout: nn.Linear,
         readout_dropout: Dropout,
         output: nn.Linear,
+        *,
+        stacked: ZoneoutLstm | None = None,
+        language_model: ZoneoutLstm | None = None,
     ) -> None:
         super().__init__()
         self.embedding, self.attention, self.lstm = embedding, attention, lstm
         self.readout, self.readout_dropout, self.output = readout, readout_dropout, output
+        self.stacked, self.language_model = stacked, language_model
 
     def forward(self, encoded: Encoded, labels: Labels, *, keep_attention: bool = False) -> DecoderOutput:
         """Teacher-forced logits of `labels` (EOS included)."""
         packing = pack(labels.lengths, encoded.states.device)
         memory = self.memory(encoded).select(packing.order)
-        embedded = self._embed_shifted(labels.ids[packing.order])  # [B, U, E]
-        weight_embedding, weight_context = torch.tensor_split(self.lstm.weight_input, [embedded.shape[-1]], dim=1)
-        # [B, U, 4H], once, outside the recurrence
-        gates_label = nn.functional.linear(embedded, weight_embedding, self.lstm.bias)
+        embedded = packing.take(nn.functional.pad(self.embedding(labels.ids[:, :-1]), (0, 0, 1, 0)))  # [N, E]
+        entering = embedded if self.language_model is None else self.language_model.unroll(embedded, packing.active)
+        outputs, contexts, weights = self._attend(entering, memory, packing.active)
+        if self.stacked is not None:
+            outputs = self.stacked.unroll(torch.cat([outputs, contexts], -1), packing.active)
+        logits = self._read_out(outputs, embedded, contexts)
+        attention = torch.cat([step.mean(-2) for step in weights]) if keep_attention else None
+        return DecoderOutput(logits, packing.take(labels.ids), packing, attention)
 
-        rows = len(labels.lengths)
-        state = LstmState(*(embedded.new_zeros(2, rows, self.lstm.units, dtype=torch.float32)))
-        context = embedded.new_zeros(rows, memory.states.shape[-1])
-        accumulated = memory.fertility.new_zeros(memory.fertility.shape)
+    def _attend(
+        self, entering: Tensor, memory: LstmDecoderMemory, active: tuple[int, ...]
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """The loop of the first LSTM and the attention over packed inputs [N, E or H].
+
+        Gives outputs [N, H], contexts [N, G D], and of every step the attention weights [active, G, T].
+        """
+        weight_entering, weight_context = self.lstm.weight_input.tensor_split([entering.shape[-1]], dim=1)
+        # Whatever does not hang on the step before is computed for all steps at once, outside the recurrence.
+        recurrent = Repeated(torch.cat([self.lstm.weight_hidden, weight_context], 1))
+        gates_entering = recurrent.begin(nn.functional.linear(entering, weight_entering, self.lstm.bias))  # [N, 4H]
+
+        state = self.lstm.start(active[0])
+        context = state.cell.new_zeros(active[0], self.attention.heads * memory.states.shape[-1])
+        accumulated = torch.zeros_like(memory.fertility)
         outputs, contexts, attentions = [], [], []
-        for step, active in enumerate(packing.active):  # U steps, each over the utterances not yet finished
-            gates = gates_label[:active, step] + nn.functional.linear(context[:active], weight_context)
-            output, state = self.lstm(gates, LstmState(state.hidden[:active], state.cell[:active]))
-            weights = self.attention(
-                self.attention.query(output), memory.keys[:active], accumulated[:active], memory.mask[:active]
-            )
-            accumulated = accumulated[:active] + weights * memory.fertility[:active]
-            context = torch.bmm(weights[:, None].to(memory.states.dtype), memory.states[:active])[:, 0]
+        for gates in torch.split(gates_entering, list(active)):
+            if len(gates) < len(context):  # some utterances have ended
+                still = slice(len(gates))
+                memory, state = memory.select(still), state.at(still)
+                context, accumulated = context[still], accumulated[still]
+            output, state = self.lstm.move(gates + recurrent(torch.cat([state.hidden, context], -1)), state)
+            weights = self.attention(self.attention.query(output), memory.keys, accumulated, memory.mask)
+            accumulated = accumulated + weights * memory.fertility
+            context = torch.bmm(weights.to(memory.states.dtype), memory.states).flatten(1)
             outputs.append(output)
             contexts.append(context)
-            if keep_attention:
-                attentions.append(weights)
-        embedded_packed = self._embed_shifted(labels.ids)[packing.rows, packing.positions]
-        logits = self._read_out(torch.cat(outputs), embedded_packed, torch.cat(contexts))
-        return DecoderOutput(
-            logits, packing.take(labels.ids), packing, torch.cat(attentions) if keep_attention else None
-        )
+            attentions.append(weights)
+        return torch.cat(outputs), torch.cat(contexts), attentions
 
     def memory(self, encoded: Encoded) -> LstmDecoderMemory:
         """Everything that does not depend on the labels."""
-        fertility = 0.5 * self.attention.fertility(encoded.states)[..., 0].float().sigmoid()
-        return LstmDecoderMemory(encoded.states, self.attention.key(encoded.states), fertility, encoded.mask)
+        states = encoded.states
+        return LstmDecoderMemory(states, self.attention.key(states), self.attention.fertilities(states), encoded.mask)
 
     def start(self, memory: LstmDecoderMemory) -> LstmDecoderState:
         """One empty hypothesis per utterance."""
-        batch, frames, dim = memory.states.shape
-        zeros = memory.fertility.new_zeros
-        units = self.lstm.units
+        batch, heads, frames = memory.fertility.shape
+        zeros, state = memory.fertility.new_zeros, self.lstm.start(batch, 1)
         return LstmDecoderState(
-            zeros(batch, 1, units),
-            zeros(batch, 1, units),
-            zeros(batch, 1, dim),
-            zeros(batch, 1, frames),
+            state,
+            None if self.stacked is None and self.language_model is None else state,
+            zeros(batch, 1, heads * memory.states.shape[-1]),
+            zeros(batch, 1, heads, frames),
             zeros(batch, 1, frames),
         )
 
@@ -195,27 +224,19 @@ class LstmDecoder(nn.Module):
             embedded = state.context.new_zeros(batch, beam, self.embedding.embedding_dim)
         else:
             embedded = self.embedding(labels)
-        gates = nn.functional.linear(torch.cat([embedded, state.context], -1), self.lstm.weight_input, self.lstm.bias)
-        output, recurrent = self.lstm(
-            gates.flatten(0, 1), LstmState(state.hidden.flatten(0, 1), state.cell.flatten(0, 1))
-        )
-        output = output.view(batch, beam, -1)
+        entering, second = embedded, state.second
+        if self.language_model is not None and second is not None:
+            entering, second = self.language_model.step(embedded, second)
+        output, recurrent = self.lstm.step(torch.cat([entering, state.context], -1), state.lstm)
         weights = self.attention(
             self.attention.query(output), memory.keys[:, None], state.accumulated, memory.mask[:, None]
-        )  # [B, K, T]
-        context = weights.to(memory.states.dtype) @ memory.states
-        following = LstmDecoderState(
-            recurrent.hidden.view(batch, beam, -1),
-            recurrent.cell.view(batch, beam, -1),
-            context,
-            state.accumulated + weights * memory.fertility[:, None],
-            weights,
-        )
+        )  # [B, K, G, T]
+        context = (weights.flatten(1, 2).to(memory.states.dtype) @ memory.states).view(batch, beam, -1)
+        accumulated = state.accumulated + weights * memory.fertility[:, None]
+        if self.stacked is not None and second is not None:
+            output, second = self.stacked.step(torch.cat([output, context], -1), second)
+        following = LstmDecoderState(recurrent, second, context, accumulated, weights.mean(-2))
         return self._read_out(output, embedded, context), following
-
-    def _embed_shifted(self, ids: Tensor) -> Tensor:
-        """Embedding of the label before each label, the zero vector before the first: [B, U] -> [B, U, E]."""
-        return nn.functional.pad(self.embedding(ids[:, :-1]), (0, 0, 1, 0))
 
     def _read_out(self, output: Tensor, embedded: Tensor, context: Tensor) -> Tensor:
         hidden = self.readout(torch.cat([output, embedded, context], -1))

@@ -1,27 +1,33 @@
-"""LSTM cell with zoneout.  N rows, I inputs, H units."""
+"""LSTM with zoneout.  N rows (of all steps together), I inputs, H units."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from aedo.nn.dropout import Share
 from aedo.nn.init import glorot_
+from aedo.nn.precision import single
 from aedo.nn.rates import rate_at
+from aedo.nn.recurrence import Repeated
 from aedo.schedule import Progress, Scheduled
 
 
 class LstmState(NamedTuple):
     hidden: Tensor
-    """[N, H]."""
+    """[..., H]."""
     cell: Tensor
-    """[N, H]."""
+    """[..., H]."""
+
+    def at(self, index: Any) -> LstmState:
+        """The rows at `index`."""
+        return LstmState(self.hidden[index], self.cell[index])
 
 
 class ZoneoutLstm(nn.Module):
-    """One step of an LSTM whose units keep their old value with some probability (Krueger et al. 2017).
+    """An LSTM whose units keep their old value with some probability (Krueger et al. 2017).
 
     Gates are ordered candidate, input, forget, output; biases start at zero.  In evaluation the state is the expected
     blend.  `zoned_output`: whether the output is the zoned hidden state (the paper) or the raw one (the reference).
@@ -42,16 +48,39 @@ class ZoneoutLstm(nn.Module):
         """Take the probabilities of this point of the training."""
         self.zone_cell, self.zone_hidden = (rate_at(schedule, progress) for schedule in self.schedules)
 
+    def start(self, *rows: int) -> LstmState:
+        """Zeros [*rows, H]."""
+        zeros = single(self.bias.detach()).new_zeros(*rows, self.units)
+        return LstmState(zeros, zeros)
+
+    def step(self, x: Tensor, state: LstmState) -> tuple[Tensor, LstmState]:
+        """One step: inputs [..., I] -> (output [..., H], next state)."""
+        return self.forward(nn.functional.linear(x, self.weight_input, self.bias), state)
+
     def forward(self, gates_input: Tensor, state: LstmState) -> tuple[Tensor, LstmState]:
-        """gates_input [N, 4H]: the inputs already multiplied, with bias -> (output [N, H], next state)."""
-        gates = gates_input + nn.functional.linear(state.hidden, self.weight_hidden)
-        candidate, enter, keep, leave = gates.float().chunk(4, dim=-1)
+        """gates_input [..., 4H]: the inputs already multiplied, with bias -> (output [..., H], next state)."""
+        return self.move(gates_input + nn.functional.linear(state.hidden, self.weight_hidden), state)
+
+    def move(self, gates: Tensor, state: LstmState) -> tuple[Tensor, LstmState]:
+        """gates [..., 4H]: inputs and hidden state already multiplied, with bias -> (output [..., H], next state)."""
+        candidate, enter, keep, leave = single(gates).chunk(4, dim=-1)
         cell = keep.sigmoid() * state.cell + enter.sigmoid() * candidate.tanh()
         hidden = leave.sigmoid() * cell.tanh()
         next_state = LstmState(
             self._zone(hidden, state.hidden, self.zone_hidden), self._zone(cell, state.cell, self.zone_cell)
         )
         return (next_state.hidden if self.zoned_output else hidden), next_state
+
+    def unroll(self, x: Tensor, active: tuple[int, ...]) -> Tensor:
+        """All steps: inputs [N, I], step by step the first `active` rows of the step before -> outputs [N, H]."""
+        hidden = Repeated(self.weight_hidden)
+        gates = hidden.begin(nn.functional.linear(x, self.weight_input, self.bias))
+        state, outputs = self.start(active[0]), []
+        for gates_input in torch.split(gates, list(active)):
+            state = state.at(slice(len(gates_input))) if len(gates_input) < len(state.hidden) else state
+            output, state = self.move(gates_input + hidden(state.hidden), state)
+            outputs.append(output)
+        return torch.cat(outputs)
 
     def _zone(self, new: Tensor, old: Tensor, rate: float) -> Tensor:
         if rate == 0.0:

@@ -4,6 +4,9 @@ from tests.recipes.tags import Sets
 
 SPELLED: dict[str, Sets] = {
     "zoneoutput": ("24gb-v6", {"decoder.zoned_output": True}),
+    "declstm2": ("24gb-v6", {"decoder.second": "stacked"}),
+    "declstmlm": ("24gb-v6", {"decoder.second": "language_model"}),
+    "decatt4": ("24gb-v6", {"decoder.attention_heads": 4}),
     "decdim512": (
         "24gb-v6",
         {"decoder.lstm_dim": 512, "decoder.attention_dim": 512, "decoder.readout_dim": 512},

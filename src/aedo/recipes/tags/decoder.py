@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from aedo.experiment import Experiment
+from aedo.model.lstm_decoder import LstmDecoderConfig
 from aedo.model.transformer_decoder import TransformerDecoderConfig
 from aedo.nn.dropout import DropoutConfig
 from aedo.nn.feedforward import FeedForwardConfig
@@ -37,6 +38,46 @@ def embedding_dim(e: Experiment, dim: int) -> Experiment:
     Why: few labels need few dimensions.
     """
     return e.with_("decoder.embedding_dim", dim)
+
+
+@tag("declstm2", after=["trafodec", "ctconly"])
+def stacked_lstm(e: Experiment) -> Experiment:
+    """A second zoneout LSTM behind the attention, of the first one's size, read out in its place.
+
+    It sees the first one's output and the context of the same step; the first one alone makes the query.  The read-out
+    still sees label embedding and context.
+
+    Why: one layer must both find the next frames and remember the words.  Source: the lowest layer that attends, and
+    its context for those above: Wu et al. 2016.
+    """
+    _lstm(e)
+    return e.with_("decoder.second", "stacked")
+
+
+@tag("declstmlm", after=["trafodec", "ctconly"])
+def language_model_lstm(e: Experiment) -> Experiment:
+    """A zoneout LSTM over the label embeddings alone, of the size of the decoder's LSTM, whose output replaces them at
+    that LSTM's input.
+
+    The read-out still sees the embedding itself.
+
+    Why: a state that knows the words only, like a language model's, whatever the audio.  Source: Tueske et al. 2020
+    (single-headed attention on Switchboard), where projections are added instead of joined.
+    """
+    _lstm(e)
+    return e.with_("decoder.second", "language_model")
+
+
+@tag("decatt{heads:count}", heads=Range(1, 64), after=["trafodec", "ctconly"])
+def attention_heads(e: Experiment, heads: int) -> Experiment:
+    """Attention heads of the LSTM decoder, each with its own feedback of where it has looked (decatt4).
+
+    They share keys and query; their contexts, each of the encoder's dimension, are joined.
+
+    Why: one distribution cannot look at two places.  Source: the reference's number of heads, 1 in all its recipes.
+    """
+    _lstm(e)
+    return e.with_("decoder.attention_heads", heads)
 
 
 @tag(
@@ -120,3 +161,9 @@ def _transformer(e: Experiment) -> TransformerDecoderConfig:
     if isinstance(e.decoder, TransformerDecoderConfig):
         return e.decoder
     raise UnfitError("it needs a Transformer decoder; add trafodec6")
+
+
+def _lstm(e: Experiment) -> LstmDecoderConfig:
+    if isinstance(e.decoder, LstmDecoderConfig):
+        return e.decoder
+    raise UnfitError("it needs an LSTM decoder; leave trafodec or ctconly out")

@@ -1,0 +1,36 @@
+"""Attention of an LSTM decoder to the encoder.  T frames, D encoder features, A attention features, H heads."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from aedo.nn.init import linear
+from aedo.nn.precision import single
+
+
+class AdditiveAttention(nn.Module):
+    """Energies w tanh(key + feedback of the weights so far + query); each head has its own w and its own feedback.
+
+    The heads share what is inside the tanh, so each knows where all of them have looked.  Source: Bahdanau et al.
+    2015; feedback with fertility: Tu et al. 2016; several heads: the reference.
+    """
+
+    def __init__(self, dim: int, attention_dim: int, query_dim: int, heads: int = 1) -> None:
+        super().__init__()
+        self.heads = heads
+        self.key = linear(dim, attention_dim)
+        self.fertility = linear(dim, heads, bias=False)
+        self.feedback = linear(heads, attention_dim, bias=False)
+        self.query = linear(query_dim, attention_dim, bias=False)
+        self.energy = linear(attention_dim, heads, bias=False)
+
+    def forward(self, query: Tensor, keys: Tensor, accumulated: Tensor, mask: Tensor) -> Tensor:
+        """query [..., A] projected, keys [..., T, A], accumulated [..., H, T], mask [..., T] -> weights [..., H, T]."""
+        hidden: Tensor = self.feedback(accumulated.transpose(-1, -2))  # [..., T, A], from here on in place
+        hidden = hidden.add_(keys).add_(query[..., None, :]).tanh_()
+        energies = single(self.energy(hidden)).transpose(-1, -2)
+        return energies.masked_fill(~mask[..., None, :], float("-inf")).softmax(-1)
+
+    def fertilities(self, states: Tensor) -> Tensor:
+        """Encoder states [..., T, D] -> [..., H, T]: how much a unit of weight counts in the feedback, up to a half."""
+        return 0.5 * single(self.fertility(states).transpose(-1, -2)).sigmoid()
