@@ -54,24 +54,28 @@ def companions(tag: Tag) -> list[str]:
 def combination(seed: int, size: int = 5) -> str:
     """A name of a base and `size` tags or a little more.
 
-    Seed s has tag number s among them (in a fixed shuffled order), so that as many seeds as there are tags try all.
+    Seed s has tag number s among them (in a fixed shuffled order), so that as many seeds as there are tags try all
+    but those that restate what every base has: in their place comes the next.
     """
     draw = random.Random(seed)
     names = sorted(TAGS)
     random.Random(0).shuffle(names)
-    wanted = TAGS[names[seed % len(names)]]
+    begun = next(name for i in range(len(names)) if (name := _begun(TAGS[names[(seed + i) % len(names)]], draw)))
+    while len(parse(begun)[1]) < size:
+        begun = _longer(begun, spellings(draw.choice(TAGS[draw.choice(names)].patterns), draw))
+    return begun
+
+
+def _begun(wanted: Tag, draw: random.Random) -> str | None:
+    """A base and a tag that changes it, with what it needs beside it; None where there is none."""
     for _ in range(300):
         name = draw.choice([*BASES, "tiny", "tiny", "tiny"])
         for text in companions(wanted):
             name = _longer(name, text)
         begun = _longer(name, spellings(draw.choice(wanted.patterns), draw))
         if begun != name:
-            break
-    else:
-        raise AssertionError(f"no legal name with {wanted.name}")
-    while len(parse(begun)[1]) < size:
-        begun = _longer(begun, spellings(draw.choice(TAGS[draw.choice(names)].patterns), draw))
-    return begun
+            return begun
+    return None
 
 
 def _longer(name: str, text: str | None) -> str:
