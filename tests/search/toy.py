@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from aedo.conventions import EOS
+from aedo.model.decoder import placed
 from aedo.search.hypotheses import Hypothesis
 
 
@@ -28,6 +29,9 @@ class At:
 
     def gather(self, rows: Tensor, back: Tensor) -> At:
         return At(self.states[rows[:, None], back])
+
+    def put(self, columns: Tensor, new: At, taken: Tensor) -> At:
+        return At(placed(self.states, columns, new.states, taken))
 
 
 @dataclass

@@ -152,25 +152,36 @@ def relative_sinusoids(frames: int, dim: int, device: torch.device) -> Tensor:
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
-def absolute_sinusoids(first: int, count: int, dim: int, device: torch.device) -> Tensor:
+def absolute_sinusoids(first: int | Tensor, count: int, dim: int, device: torch.device) -> Tensor:
     """Sine in the first half, cosine in the second, for the positions `first` .. -> [count, D], D even.
+
+    `first` may be a tensor [...] of positions: -> [..., count, D].
 
     Wavelengths from 2 pi to 2e4 pi, both ends included.  Source: tensor2tensor, add_timing_signal; Vaswani et al. 2017
     interleave the two and leave the last wavelength out.
     """
     steps = torch.arange(dim // 2, device=device) * (-math.log(1e4) / max(dim // 2 - 1, 1))
-    angle = torch.arange(first, first + count, device=device)[:, None] * steps.exp()
+    angle = _positions(first, count, device)[..., None] * steps.exp()
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
-def rotated(x: Tensor, first: int) -> Tensor:
+def rotated(x: Tensor, first: int | Tensor) -> Tensor:
     """[..., U, E] with each pair of features (2i, 2i + 1) turned by position x 1e4^(-2i / E), positions from `first`.
+
+    `first` may be a tensor of positions that broadcasts with x without its last two dimensions.
 
     Source: Su et al. 2021 (RoFormer).
     """
     *_, count, dim = x.shape
     frequency = torch.exp(torch.arange(0, dim, 2, device=x.device) * (-math.log(1e4) / dim))
-    angle = torch.arange(first, first + count, device=x.device)[:, None] * frequency  # [U, E / 2]
+    angle = _positions(first, count, x.device)[..., None] * frequency  # [..., U, E / 2]
     cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
     even, odd = x[..., 0::2], x[..., 1::2]
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2)
+
+
+def _positions(first: int | Tensor, count: int, device: torch.device) -> Tensor:
+    """`first` .. -> [count], or [..., count] of a tensor [...]."""
+    if isinstance(first, int):
+        return torch.arange(first, first + count, device=device)
+    return first[..., None] + torch.arange(count, device=device)

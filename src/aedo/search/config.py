@@ -1,0 +1,87 @@
+"""How a model is searched: the settings of every search, and which of them a model gets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from aedo.config import Part
+
+Kind = Literal["attention", "joint", "joint_time", "ctc_prefix", "ctc_greedy"]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+OF_DECODER: tuple[Kind, ...] = ("attention", "joint", "joint_time")
+"""Searches in which the decoder plays a part."""
+OF_CTC: tuple[Kind, ...] = ("joint", "joint_time", "ctc_prefix", "ctc_greedy")
+"""Searches in which the last CTC head does."""
+
+
+class SearchConfig(Part):
+    kind: Kind | None = None
+    """attention: the decoder's beam search.  joint: beam search over labels by the decoder and the CTC prefix score.
+    joint_time: CTC prefixes frame by frame, scored by the decoder, too.  ctc_prefix: the same without the decoder.
+    ctc_greedy: the best frame path.  None: joint where the model has a decoder and a CTC head, else attention or
+    ctc_greedy."""
+    beam: int = Field(12, ge=1)
+    """Hypotheses kept per utterance."""
+    length_normalization: float = 1.0
+    """Exponent of the length normalisation in the search by attention alone."""
+    ctc_scale: Share = 0.3
+    """Weight of CTC in the joint searches; the decoder has the rest of 1."""
+    length_reward: float = 0.0
+    """Added for every label by the joint searches."""
+    considered: int | None = Field(40, ge=1)
+    """Labels scored in full at each step: of each hypothesis the decoder's best (joint), of each frame CTC's best
+    (joint_time, ctc_prefix).  None: all."""
+    recombination: Literal["max", "sum"] = "sum"
+    """What paths of frame symbols with the same labels count (joint_time, ctc_prefix): the best one, or all."""
+    soft_collapse: Share | None = None
+    """Frames next to each other whose likeliest symbol is the same and at least that likely become one; for CTC in the
+    joint searches and ctc_prefix."""
+    skip_blank: Share | None = None
+    """Frames in which blank is at least that likely are left out (joint_time, ctc_prefix)."""
+    prune: float | None = Field(None, gt=0)
+    """Hypotheses worse than the best by more than this are dropped (joint_time, ctc_prefix)."""
+    coverage_scale: float = 0.0
+    """Weight of the coverage by the decoder's attention, relative to its log probability (joint searches)."""
+    monotonicity_scale: float = Field(0.0, ge=0)
+    """Weight of the loss for attention that does not move on, relative to the same (joint searches)."""
+    internal_lm_scale: float = Field(0.0, ge=0)
+    """How much of what the decoder says without having heard anything is taken off (joint searches)."""
+    whole_beam: bool = False
+    """Search on until all hypotheses have ended, for complete lists of the best ones (joint)."""
+    max_samples: int = Field(3_200_000, gt=0)
+    """Padded samples per recognition batch."""
+    max_utterances: int = Field(200, ge=1)
+
+    def kind_for(self, *, decoder: bool, ctc: bool) -> Kind:
+        """The search of a model with or without these parts."""
+        if self.kind is not None:
+            return self.kind
+        if not decoder:
+            return "ctc_greedy"
+        return "joint" if ctc else "attention"
+
+    def described(self, kind: Kind) -> dict[str, object]:
+        """What plays a part in the results of this kind of search, for the files that hold them."""
+        fields = ("kind", *FIELDS[kind])
+        return {**self.model_dump(mode="json", include=set(fields)), "kind": kind}
+
+
+_TIME: tuple[str, ...] = ("beam", "considered", "recombination", "soft_collapse", "skip_blank", "prune")
+_JOINT: tuple[str, ...] = (
+    "ctc_scale",
+    "length_reward",
+    "coverage_scale",
+    "monotonicity_scale",
+    "internal_lm_scale",
+)
+FIELDS: dict[Kind, tuple[str, ...]] = {
+    "attention": ("beam", "length_normalization"),
+    "joint": ("beam", "considered", "soft_collapse", "whole_beam", *_JOINT),
+    "joint_time": (*_TIME, *_JOINT),
+    "ctc_prefix": _TIME,
+    "ctc_greedy": (),
+}
+"""The fields that each kind looks at, beside those of the batches."""

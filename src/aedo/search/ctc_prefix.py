@@ -1,0 +1,110 @@
+"""The CTC prefix score: the probability that an utterance begins with some labels, whatever follows.
+
+R utterances, T frames, K hypotheses, W labels considered, V labels of the vocabulary; blank = V, the last.
+
+Of a hypothesis y: n_t and b_t, log probabilities that the first t frames give y and end in its last label or in a blank.
+Then, with p_t the frames' log probabilities and f_t(v) = b_t + n_t (b_t alone where v repeats the last label),
+
+    prefix score of y v  =  log sum over t of  f_t-1(v) p_t(v)
+
+and n, b of y v follow from f by linear recurrences.  Those have a closed form by cumulative sums, so that nothing loops
+over the frames; in double precision, since it takes differences of sums over all frames.
+
+Source: Watanabe et al. 2017, algorithm 2; batched, after Seki et al. 2019.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from aedo.conventions import EOS
+from aedo.search.frames import Frames
+
+_IMPOSSIBLE = -1e4
+"""In the place of log 0, whose cumulative sums would be undefined."""
+_NEVER = 1e4 * _IMPOSSIBLE
+"""Of hypotheses with a score of minus infinity: what follows them stays below everything."""
+
+
+@dataclass(frozen=True)
+class CtcPrefixState:
+    """Of every hypothesis; frame 0 is before the first."""
+
+    label: Tensor
+    """[R, K, T + 1] float64, n."""
+    blank: Tensor
+    """[R, K, T + 1] float64, b."""
+    last: Tensor
+    """[R, K] the last label, -1 of the empty hypothesis."""
+    score: Tensor
+    """[R, K] float64, the prefix score."""
+
+    def gather(self, rows: Tensor, back: Tensor) -> CtcPrefixState:
+        """The hypotheses `back` ([R, K'] int64) of the utterances `rows` ([R] int64)."""
+        at = (rows[:, None], back)
+        return CtcPrefixState(self.label[at], self.blank[at], self.last[at], self.score[at])
+
+
+@dataclass(frozen=True)
+class CtcPrefix:
+    """Scores labels behind the hypotheses of a batch."""
+
+    by_label: Tensor
+    """[R, V + 1, T] float64: symbols' log probabilities; after the end, and in one frame more, nothing but blanks."""
+    blank_sums: Tensor
+    """[R, T + 1] float64, cumulative sums of the blank's, from 0 on."""
+
+    @classmethod
+    def of(cls, frames: Frames) -> CtcPrefix:
+        """EOS is no symbol of the frames.  Of frames whose blanks were left out the score would be another one."""
+        log_probs = torch.nn.functional.pad(frames.log_probs, (0, 0, 0, 1)).double().clamp_min(_IMPOSSIBLE)
+        log_probs[..., EOS] = _IMPOSSIBLE
+        behind = torch.arange(log_probs.shape[1])[None] >= frames.lengths[:, None]
+        silence = torch.full((log_probs.shape[-1],), _IMPOSSIBLE, dtype=torch.float64, device=log_probs.device)
+        silence[-1] = 0.0
+        log_probs = torch.where(behind.to(log_probs.device)[..., None], silence, log_probs)
+        blank_sums = torch.nn.functional.pad(log_probs[..., -1].cumsum(1), (1, 0))
+        return cls(log_probs.transpose(1, 2).contiguous(), blank_sums)
+
+    def select(self, rows: Tensor) -> CtcPrefix:
+        """For the utterances `rows` ([R] int64)."""
+        return CtcPrefix(self.by_label[rows], self.blank_sums[rows])
+
+    def start(self) -> CtcPrefixState:
+        """One empty hypothesis per utterance."""
+        blank = self.blank_sums[:, None]
+        last = torch.full((len(blank), 1), -1, device=blank.device)
+        return CtcPrefixState(torch.full_like(blank, float("-inf")), blank, last, torch.zeros_like(blank[..., 0]))
+
+    def score(self, candidates: Tensor, state: CtcPrefixState) -> Tensor:
+        """What each candidate [R, K, W] adds to the log probability, [R, K, W] float64; EOS: that of ending here."""
+        rows = torch.arange(len(candidates), device=candidates.device)[:, None, None]
+        scores = (self._before(candidates, state) + self.by_label[rows, candidates]).logsumexp(-1)
+        whole = torch.logaddexp(state.blank[..., -1], state.label[..., -1])
+        added = torch.where(candidates == EOS, whole[..., None], scores) - state.score[..., None].clamp_min(_NEVER)
+        return added.masked_fill(added < _IMPOSSIBLE / 2, float("-inf"))
+
+    def advance(self, labels: Tensor, state: CtcPrefixState) -> CtcPrefixState:
+        """The state of the hypotheses with labels [R, K] behind them; an EOS makes it meaningless."""
+        rows = torch.arange(len(labels), device=labels.device)[:, None]
+        here = self.by_label[rows, labels]  # [R, K, T]
+        before = self._before(labels[..., None], state)[..., 0, :]
+        sums = here.cumsum(-1)
+        label = _shifted(sums + (before - sums + here).logcumsumexp(-1))
+        blanks = self.blank_sums[:, None]
+        blank = _shifted(blanks[..., 1:] + (label - blanks)[..., :-1].logcumsumexp(-1))
+        return CtcPrefixState(label, blank, labels, (before + here).logsumexp(-1))
+
+    def _before(self, labels: Tensor, state: CtcPrefixState) -> Tensor:
+        """f_t, t = 0 .. T - 1, of candidates [R, K, W] -> [R, K, W, T]."""
+        either = torch.logaddexp(state.blank, state.label)[..., None, :-1]
+        repeats = (labels == state.last[..., None])[..., None]
+        return torch.where(repeats, state.blank[..., None, :-1], either)
+
+
+def _shifted(x: Tensor) -> Tensor:
+    """[..., T] -> [..., T + 1]: nothing is possible before the first frame."""
+    return torch.nn.functional.pad(x, (1, 0), value=float("-inf"))
