@@ -171,6 +171,27 @@ def test_normalisation_that_the_original_does_not_have_is_not_exported(kind: str
     assert not (tmp_path / "back.pt").exists()
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("encoder.attention.position", {"kind": "rotary"}, "position is of kind rotary"),
+        ("encoder.attention.position", {"kind": "none"}, "position is of kind none"),
+        ("encoder.attention.qk_norm", "l2", "qk_norm is l2"),
+        ("encoder.norm", "rms", "encoder.norm is rms"),
+        ("encoder.norm", "layer_no_bias", "encoder.norm is layer_no_bias"),
+    ],
+)
+def test_what_names_would_not_show_is_not_exported(field: str, value: object, message: str, tmp_path: Path) -> None:
+    run = imported(tmp_path)
+    tree = json.loads((run.path / "experiment.json").read_text())
+    changed = Experiment.model_validate(tree["experiment"]).with_(field, value)
+    tree["experiment"] = changed.model_dump(mode="json")
+    (run.path / "experiment.json").write_text(json.dumps(tree))
+    with pytest.raises(UserError, match=message):
+        export_run(RunFolder.open(run.path), "last", tmp_path / "back.pt")
+    assert not (tmp_path / "back.pt").exists()
+
+
 def test_a_normalisation_of_other_size_than_the_front_end_is_refused() -> None:
     state = {**state_of("large"), "feature_batch_norm.running_mean": torch.zeros(40)}
     with pytest.raises(UserError, match="feature_batch_norm has 40 bands, the front-end 80"):

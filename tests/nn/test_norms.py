@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from aedo.nn.masks import length_mask
-from aedo.nn.norms import BatchNormConfig, LayerNormConfig
+from aedo.nn.norms import BatchNormConfig, LayerNormConfig, block_norm
 
 
 def test_masked_statistics_equal_those_of_the_valid_frames_alone() -> None:
@@ -40,3 +40,18 @@ def test_layer_norm_takes_the_same_arguments() -> None:
     x = torch.randn(2, 5, 3)
     norm = LayerNormConfig().build(3)
     torch.testing.assert_close(norm(x, torch.ones(2, 5), 10), torch.nn.functional.layer_norm(x, (3,), eps=1e-6))
+
+
+def test_norms_of_blocks_are_what_they_are_called() -> None:
+    x = 3 + 2 * torch.randn(2, 5, 4)
+    layer, no_bias, rms = block_norm("layer", 4), block_norm("layer_no_bias", 4), block_norm("rms", 4)
+    names = [[name for name, _ in norm.named_parameters()] for norm in (layer, no_bias, rms)]
+    assert names == [["weight", "bias"], ["weight"], ["weight"]]
+    with torch.no_grad():
+        for norm in (layer, no_bias, rms):
+            norm.weight.copy_(torch.tensor([1.0, -2, 3, 0]))
+        layer.bias.fill_(0.5)
+    centred = (x - x.mean(-1, keepdim=True)) / (x.var(-1, correction=0, keepdim=True) + 1e-6).sqrt()
+    torch.testing.assert_close(no_bias(x), centred * no_bias.weight)
+    torch.testing.assert_close(layer(x), no_bias(x) + 0.5)
+    torch.testing.assert_close(rms(x), x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt() * rms.weight)

@@ -108,6 +108,22 @@ def test_rms_norms_count_as_layer_norms() -> None:
     assert "decoder.final_norm.weight" in decaying(model, config)[1]
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "name"),
+    [
+        ("norm", "rms", "encoder.layers.0.ff1_norm.weight"),
+        ("norm", "layer_no_bias", "encoder.layers.0.final_norm.weight"),
+        ("attention.qk_norm", "l2", "encoder.layers.0.attention.qk_norm.scale"),
+        ("attention.qk_norm", "layer", "encoder.layers.0.attention.qk_norm.key.weight"),
+    ],
+)
+def test_every_norm_of_the_encoder_counts_as_one(field: str, value: str, name: str) -> None:
+    model = micro_experiment().with_(f"encoder.{field}", value).build_model(9)
+    assert name in decaying(model, WeightDecayConfig())[0]
+    assert name in decaying(model, WeightDecayConfig(exclude=("layer_norm",)))[1]
+    assert name in decaying(model, WeightDecayConfig(matrices_only=True))[1]
+
+
 def test_encoder_and_decoder_may_have_values_of_their_own(model: AED) -> None:
     found = decays(model, WeightDecayConfig(value=0.3, encoder=0.1, decoder=0.2))
     for name, decay in found.items():

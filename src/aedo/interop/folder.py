@@ -47,16 +47,13 @@ def import_run(
 def export_run(run: RunFolder, label: str, out: Path) -> dict[str, Any]:
     """Write a checkpoint of a run as a file that RETURNN's PyTorch engine loads; what it holds besides weights.
 
-    All or nothing.  UserError where a parameter, or what is done to the features, has no counterpart there.
+    All or nothing.  UserError where a parameter, or what is done without one, has no counterpart there.
     """
     if out.is_dir():
         raise UserError(f"{out}: a folder; give -o FILE.pt")
-    normalize = run.experiment().features.normalize
-    if normalize is not None and normalize.kind != "batch":
-        raise UserError(
-            f"{run.path}: features.normalize is of kind {normalize.kind}; RETURNN's models of this family only know "
-            "running statistics (featbn), so the file would not compute the same there"
-        )
+    unknown = _unknown_there(run.experiment())
+    if unknown:
+        raise UserError(f"{run.path}: {unknown}, so the file would not compute the same there")
     checkpoint = run.checkpoint(label)
     rates = {line["epoch"]: line.get("lr") for line in run.epochs()}
     position = {
@@ -76,6 +73,24 @@ def export_run(run: RunFolder, label: str, out: Path) -> dict[str, Any]:
         finally:
             temporary.unlink(missing_ok=True)
     return position
+
+
+def _unknown_there(experiment: Experiment) -> str:
+    """What RETURNN's models of this family do not do though a file's names would not show it; empty if nothing."""
+    normalize, encoder, decoder = experiment.features.normalize, experiment.encoder, experiment.decoder
+    theirs = "RETURNN's models of this family"
+    if normalize is not None and normalize.kind != "batch":
+        return f"features.normalize is of kind {normalize.kind}; {theirs} only know running statistics (featbn)"
+    if encoder.attention.position.kind in ("rotary", "none"):
+        kind = encoder.attention.position.kind
+        return f"encoder.attention.position is of kind {kind}; {theirs} have clipped or transformer_xl"
+    if encoder.attention.qk_norm is not None:
+        return f"encoder.attention.qk_norm is {encoder.attention.qk_norm}; {theirs} do not norm queries and keys"
+    if encoder.norm != "layer":
+        return f"encoder.norm is {encoder.norm}; {theirs} have layer norms with a shift in the encoder"
+    if decoder is not None and decoder.kind == "transformer" and decoder.norm == "layer_no_bias":
+        return f"decoder.norm is {decoder.norm}; {theirs} have layer or rms"
+    return ""
 
 
 def assumptions(experiment: Experiment) -> list[str]:

@@ -15,19 +15,18 @@ from torch import Tensor, nn
 
 from aedo.config import Part
 from aedo.conventions import EOS
+from aedo.model.decoder import DecoderOutput, placed
 from aedo.model.encoder import Encoded
-from aedo.model.decoder import DecoderOutput
 from aedo.model.labels import Labels, pack
-from aedo.nn.decoder_attention import CausalAttention, CrossAttention, KeysValues
+from aedo.nn.attend import Fused, check_fused
+from aedo.nn.decoder_attention import CausalAttention, CrossAttention, KeysValues, pad_labels
 from aedo.nn.dropout import Dropout, DropoutConfig, WeightDropout, WeightShare
 from aedo.nn.embedding import TargetEmbedding
 from aedo.nn.feedforward import FeedForward, FeedForwardConfig
 from aedo.nn.init import linear
+from aedo.nn.norms import BlockNorm, block_norm
 from aedo.nn.positions import absolute_sinusoids
 from aedo.nn.rates import Rate
-
-Norm = Literal["layer", "rms"]
-NORMS: dict[Norm, type[nn.LayerNorm] | type[nn.RMSNorm]] = {"layer": nn.LayerNorm, "rms": nn.RMSNorm}
 
 
 class TransformerDecoderConfig(Part):
@@ -36,8 +35,7 @@ class TransformerDecoderConfig(Part):
     dim: int = Field(512, ge=2)
     heads: int = Field(8, ge=1)
     feed_forward: FeedForwardConfig = FeedForwardConfig(activation="relu")
-    norm: Norm = "layer"
-    """layer: layer normalisation; rms: RMS normalisation, without a shift."""
+    norm: BlockNorm = "layer"
     rotary: bool = False
     """Turn queries and keys of self-attention by their position, beside the sinusoids added to the input."""
     self_attention_bias: bool = True
@@ -56,6 +54,8 @@ class TransformerDecoderConfig(Part):
     attention_dropout: Rate = 0.1
     """Dropout of the attention weights."""
     attention_dropout_share: WeightShare = "none"
+    attention_fused: Fused = "evaluation"
+    """Where torch's fused kernels compute attention; never in search, which keeps the weights."""
 
     @model_validator(mode="after")
     def _check(self) -> TransformerDecoderConfig:
@@ -68,31 +68,38 @@ class TransformerDecoderConfig(Part):
             raise ValueError(f"dim {self.dim} is odd: positions need pairs of sine and cosine")
         if self.rotary and self.dim // self.heads % 2:
             raise ValueError(f"rotary needs heads of even size, not {self.dim} / {self.heads}")
+        check_fused(self.attention_fused, self.attention_dropout, self.attention_dropout_share)
         return self
 
     def build(self, dim: int, vocabulary: int) -> TransformerDecoder:
-        norm = NORMS[self.norm]
         return TransformerDecoder(
             TargetEmbedding(vocabulary, self.dim, self.embedding_std),
             self.embedding_scale,
             Dropout(self.input_dropout, "none"),
             [self._block(dim) for _ in range(self.layers)],
-            norm(self.dim, eps=1e-6),
+            block_norm(self.norm, self.dim),
             None if self.shared_embedding else linear(self.dim, vocabulary, bias=False),
             {
-                layer: AuxiliaryHead(norm(self.dim, eps=1e-6), linear(self.dim, vocabulary, bias=False))
+                layer: AuxiliaryHead(block_norm(self.norm, self.dim), linear(self.dim, vocabulary, bias=False))
                 for layer in self.auxiliary
             },
         )
 
     def _block(self, encoder_dim: int) -> TransformerDecoderBlock:
-        norm = NORMS[self.norm]
         dropouts = [WeightDropout(self.attention_dropout, self.attention_dropout_share) for _ in range(2)]
+        norms = [block_norm(self.norm, self.dim) for _ in range(3)]
         return TransformerDecoderBlock(
-            CausalAttention(self.dim, self.heads, dropouts[0], bias=self.self_attention_bias, rotary=self.rotary),
-            CrossAttention(self.dim, encoder_dim, self.heads, dropouts[1]),
+            CausalAttention(
+                self.dim,
+                self.heads,
+                dropouts[0],
+                bias=self.self_attention_bias,
+                rotary=self.rotary,
+                fused=self.attention_fused,
+            ),
+            CrossAttention(self.dim, encoder_dim, self.heads, dropouts[1], self.attention_fused),
             self.feed_forward.build(self.dim, self.dropout),
-            (norm(self.dim, eps=1e-6), norm(self.dim, eps=1e-6), norm(self.dim, eps=1e-6)),
+            (norms[0], norms[1], norms[2]),
             self.dropout.build(),
         )
 
@@ -120,12 +127,34 @@ class TransformerDecoderState:
     """Of every layer, [B, K, H, U, E]."""
     weights: Tensor
     """[B, K, T] attention weights of the last step, mean over heads and layers."""
+    lengths: Tensor | None = None
+    """[B, K] labels of each hypothesis, where they differ: those of the layers behind them mean nothing."""
 
     def gather(self, rows: Tensor, back: Tensor) -> TransformerDecoderState:
         """The hypotheses `back` ([R, K'] int64) of the utterances `rows` ([R] int64)."""
         at = (rows[:, None], back)
         layers = tuple(KeysValues(keys[at], values[at]) for keys, values in self.layers)
-        return TransformerDecoderState(layers, self.weights[at])
+        return TransformerDecoderState(layers, self.weights[at], None if self.lengths is None else self.lengths[at])
+
+    def put(
+        self, columns: Tensor, new: TransformerDecoderState, taken: Tensor
+    ) -> TransformerDecoderState:
+        """With the hypotheses of `new` [B, K'] in the places `columns` [B, K'] where `taken` [B, K'] bool."""
+        lengths = placed(self._counts(), columns, new._counts(), taken)
+        longest = int(lengths.max())
+
+        def put(old: Tensor, fresh: Tensor) -> Tensor:
+            old, fresh = (pad_labels(x[..., :longest, :], max(longest - x.shape[-2], 0)) for x in (old, fresh))
+            return placed(old, columns, fresh, taken)
+
+        layers = tuple(KeysValues(*map(put, *pair)) for pair in zip(self.layers, new.layers, strict=True))
+        return TransformerDecoderState(layers, placed(self.weights, columns, new.weights, taken), lengths)
+
+    def _counts(self) -> Tensor:
+        if self.lengths is not None:
+            return self.lengths
+        count = self.layers[0].keys.shape[-2]
+        return torch.full(self.weights.shape[:2], count, device=self.weights.device)
 
 
 class TransformerDecoderBlock(nn.Module):
@@ -146,21 +175,30 @@ class TransformerDecoderBlock(nn.Module):
         self.attention, self.cross_attention, self.ff, self.dropout = attention, cross_attention, ff, dropout
         self.attention_norm, self.cross_attention_norm, self.ff_norm = norms
 
-    def forward(self, x: Tensor, memory: KeysValues, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """x [B, U, D] -> ([B, U, D], weights over the frames [B, H, U, T])."""
-        return self._behind(x, self.attention(self.attention_norm(x)), memory, mask)
+    def forward(self, x: Tensor, memory: KeysValues, mask: Tensor) -> Tensor:
+        """x [B, U, D] -> [B, U, D]."""
+        x = x + self.dropout(self.attention(self.attention_norm(x)))
+        return self._end(x, self.cross_attention(self.cross_attention_norm(x), memory, mask))
 
-    def step(self, x: Tensor, past: KeysValues, memory: KeysValues, mask: Tensor) -> tuple[Tensor, Tensor, KeysValues]:
+    def with_weights(self, x: Tensor, memory: KeysValues, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, and the weights over the frames [B, H, U, T]."""
+        x = x + self.dropout(self.attention(self.attention_norm(x)))
+        context, weights = self.cross_attention.with_weights(self.cross_attention_norm(x), memory, mask)
+        return self._end(x, context), weights
+
+    def step(
+        self, x: Tensor, past: KeysValues, memory: KeysValues, mask: Tensor, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, KeysValues]:
         """x [B, K, D] -> ([B, K, D], weights over the frames [B, H, K, T], past with this label)."""
-        attended, seen = self.attention.step(self.attention_norm(x), past)
-        return *self._behind(x, attended, memory, mask), seen
-
-    def _behind(self, x: Tensor, attended: Tensor, memory: KeysValues, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """What follows self-attention."""
+        attended, seen = self.attention.step(self.attention_norm(x), past, lengths)
         x = x + self.dropout(attended)
-        context, weights = self.cross_attention(self.cross_attention_norm(x), memory, mask)
+        context, weights = self.cross_attention.with_weights(self.cross_attention_norm(x), memory, mask)
+        return self._end(x, context), weights, seen
+
+    def _end(self, x: Tensor, context: Tensor) -> Tensor:
+        """What follows the attention to the encoder."""
         x = x + self.dropout(context)
-        return x + self.dropout(self.ff(self.ff_norm(x))), weights
+        return x + self.dropout(self.ff(self.ff_norm(x)))
 
 
 class AuxiliaryHead(nn.Module):
@@ -209,8 +247,11 @@ class TransformerDecoder(nn.Module):
         x = self._embed(nn.functional.pad(labels.ids[:, :-1], (1, 0), value=EOS), 0)  # [B, U, D]
         attention, auxiliary = None, {}
         for number, block in enumerate(self._blocks(), start=1):
-            x, weights = block(x, block.cross_attention.memory(encoded.states), encoded.mask)
-            if keep_attention:
+            frames = block.cross_attention.memory(encoded.states)
+            if not keep_attention:
+                x = block(x, frames, encoded.mask)
+            else:
+                x, weights = block.with_weights(x, frames, encoded.mask)
                 mean = weights.mean(1) / len(self.layers)
                 attention = mean if attention is None else attention + mean
             if str(number) in self.auxiliary:
@@ -240,19 +281,20 @@ class TransformerDecoder(nn.Module):
         """One label further: labels [B, K] (None at the start) -> (logits [B, K, V], next state)."""
         if labels is None:
             labels = torch.full(state.weights.shape[:2], EOS, device=state.weights.device)
-        position = state.layers[0].keys.shape[-2]
+        position = state.layers[0].keys.shape[-2] if state.lengths is None else state.lengths
         x = self._embed(labels[..., None], position)[..., 0, :]  # [B, K, D]
         layers, total = [], torch.zeros_like(state.weights)
         for block, past, frames in zip(self._blocks(), state.layers, memory.layers, strict=True):
-            x, weights, seen = block.step(x, past, frames, memory.mask)
+            x, weights, seen = block.step(x, past, frames, memory.mask, state.lengths)
             layers.append(seen)
             total = total + weights.mean(1)
-        return self._read_out(x), TransformerDecoderState(tuple(layers), total / len(layers))
+        lengths = None if state.lengths is None else state.lengths + 1
+        return self._read_out(x), TransformerDecoderState(tuple(layers), total / len(layers), lengths)
 
     def _blocks(self) -> list[TransformerDecoderBlock]:
         return cast(list[TransformerDecoderBlock], list(self.layers))
 
-    def _embed(self, ids: Tensor, first: int) -> Tensor:
+    def _embed(self, ids: Tensor, first: int | Tensor) -> Tensor:
         """[..., U] at the positions from `first` -> [..., U, D]."""
         dim = self.embedding.embedding_dim
         x = self.embedding(ids) * self.embedding_scale

@@ -6,10 +6,26 @@ Q queries, K keys, E features of a head; the leading axes [..., H] hold batch an
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from torch import Tensor, nn
 
-from aedo.nn.dropout import WeightDropout
+from aedo.nn.dropout import WeightDropout, WeightShare
+from aedo.schedule import Scheduled
+
+Fused = Literal["never", "evaluation", "always"]
+"""Where torch's fused kernels compute attention.  evaluation: in evaluation and recognition, the same numbers to 1e-5;
+always: in training too, where other dropout masks are drawn, and a GPU need not repeat gradients to the last bit."""
+
+
+def check_fused(fused: Fused, dropout: Scheduled, share: WeightShare) -> None:
+    """ValueError where the fused kernels have no such dropout."""
+    if fused == "always" and dropout != 0 and share != "none":
+        raise ValueError("fused attention draws a dropout mask per weight: share none (attdropfixbc), or fuse less")
+
+
+def is_fused(fused: Fused, *, training: bool) -> bool:
+    return fused == "always" or (fused == "evaluation" and not training)
 
 
 def attention_weights(query: Tensor, key: Tensor, seen: Tensor, added: Tensor | None = None) -> Tensor:
@@ -36,8 +52,18 @@ def fused_attention(
     return nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=seen, dropout_p=dropout)
 
 
-def plain_attention(
-    query: Tensor, key: Tensor, value: Tensor, seen: Tensor, added: Tensor | None, dropout: WeightDropout
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    seen: Tensor,
+    added: Tensor | None,
+    dropout: WeightDropout,
+    fused: Fused,
 ) -> Tensor:
-    """As `fused_attention`, written out, with any kind of dropout."""
-    return dropout(attention_weights(query, key, seen, added)) @ value
+    """The one or the other way, as `fused` and the mode of `dropout` say -> [..., Q, E]."""
+    if is_fused(fused, training=dropout.training):
+        rate = dropout.rate if dropout.training else 0.0
+        return fused_attention(query, key, value, seen, added, rate)
+    context: Tensor = dropout(attention_weights(query, key, seen, added)) @ value
+    return context

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from aedo.config import Part
-from aedo.nn.attend import fused_attention, plain_attention
+from aedo.nn.attend import Fused, attention, check_fused
 from aedo.nn.dropout import WeightDropout, WeightShare
 from aedo.nn.init import linear
 from aedo.nn.positions import ClippedPositionsConfig, Positions, PositionsConfig
@@ -17,8 +15,6 @@ from aedo.nn.rates import Rate
 from aedo.nn.width import Width
 from aedo.nn.windows import within_window
 from aedo.schedule import Scheduled
-
-Fused = Literal["never", "evaluation", "always"]
 
 
 class SelfAttentionConfig(Part):
@@ -41,10 +37,7 @@ class SelfAttentionConfig(Part):
 
     @model_validator(mode="after")
     def _check(self) -> SelfAttentionConfig:
-        if self.fused == "always" and self.dropout != 0 and self.dropout_share != "none":
-            raise ValueError(
-                "fused attention cannot share dropout masks: fused always needs dropout_share none (attdropfixbc)"
-            )
+        check_fused(self.fused, self.dropout, self.dropout_share)
         return self
 
     def build(self, dim: int, width: Scheduled = 1.0) -> SelfAttention:
@@ -99,10 +92,6 @@ class SelfAttention(nn.Module):
         seen = mask[:, None, None, :]
         if self.window is not None and self.training:
             seen = within_window(mask, self.window)
-        if self.fused == "always" or (self.fused == "evaluation" and not self.training):
-            rate = self.dropout.rate if self.training else 0.0
-            context = fused_attention(query, key, value, seen, scores, rate)
-        else:
-            context = plain_attention(query, key, value, seen, scores, self.dropout)
+        context = attention(query, key, value, seen, scores, self.dropout, self.fused)  # [B, H, T, E]
         y: Tensor = self.out(self.width(context.transpose(1, 2).reshape(batch, frames, dim)))
         return y

@@ -1,4 +1,4 @@
-"""Norms: of a block's input, of the convolution module, and batch normalisation over the valid frames of a padded batch.
+"""Norms of blocks and of the convolution module, batch normalisation over the valid frames among them.
 
 B batch, T frames, D features.
 """

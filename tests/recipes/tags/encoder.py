@@ -50,4 +50,15 @@ SPELLED: dict[str, Sets] = {
     ),
     "pre10ep2": ("tiny", {"encoder.growth": ((2, 1), (2, 1), (2, 2)), "encoder.width.values": (0.5, 0.5, 0.75, 1.0)}),
     "relposclip32": ("24gb-v6", {"encoder.attention.position.clip": 32}),
+    "relposrope": ("24gb-v6", {"encoder.attention.position.kind": "rotary"}),
+    "nopos": ("24gb-v6", {"encoder.attention.position.kind": "none"}),
+    "qknorm": ("24gb-v6", {"encoder.attention.qk_norm": "l2"}),
+    "qkln": ("24gb-v6", {"encoder.attention.qk_norm": "layer"}),
+    "lnnobias": ("24gb-v6", {"encoder.norm": "layer_no_bias"}),
+    "rmsnorm": ("24gb-v6", {"encoder.norm": "rms"}),
+    "fusedatt": ("24gb-v6", {"encoder.attention.fused": "always"}),
+    "plainatt": (
+        "24gb-v6-trafodec2",
+        {"encoder.attention.fused": "never", "decoder.attention_fused": "never"},
+    ),
 }

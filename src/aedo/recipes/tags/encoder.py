@@ -5,8 +5,9 @@ from __future__ import annotations
 from aedo.experiment import Experiment
 from aedo.model.ebranchformer import EBranchformerConfig
 from aedo.model.encoder import StackConfig
+from aedo.nn.attend import Fused
 from aedo.nn.norms import LayerNormConfig
-from aedo.nn.positions import TransformerXLPositionsConfig
+from aedo.nn.positions import NoPositionsConfig, RotaryPositionsConfig, TransformerXLPositionsConfig
 from aedo.nn.rates import rate_fields
 from aedo.recipes.notation import Range
 from aedo.recipes.registry import UnfitError, tag
@@ -252,3 +253,96 @@ def growing_encoder_by_epochs(e: Experiment, epochs: int = 10) -> Experiment:
             values = tuple(float(f"{rate * width:.12g}") for width in widths)
             e = e.with_(f"encoder.{path}", Steps(unit="epoch", nodes=nodes, values=values))
     return e
+
+
+@tag("relposrope")
+def rotary_positions(e: Experiment) -> Experiment:
+    """Rotary positions in self-attention: queries and keys turned by their place, instead of learned distances.
+
+    Projections without biases, as with clipped positions; nothing to drop, so the dropout on positions goes.
+
+    Why: no position scores to compute or keep, and distances of any size.  Reported: 5.87 vs 5.77 (a later, larger
+    model).  Source: Su et al. 2021 (RoFormer).
+    """
+    return e.with_("encoder.attention.position", RotaryPositionsConfig())
+
+
+@tag("nopos")
+def no_positions(e: Experiment) -> Experiment:
+    """No positions in self-attention: the convolutions alone know the order of frames.
+
+    Why: what are positions worth?  Reported: nothing.
+    """
+    return e.with_("encoder.attention.position", NoPositionsConfig())
+
+
+@tag("qknorm")
+def cosine_attention(e: Experiment) -> Experiment:
+    """Give queries and keys of self-attention length 1 and learn a scale for each head, from the root of its size.
+
+    Content scores are then scaled cosines.  Position scores see the normed query, as large as with the layer norm of
+    qkln; the learned scale does not touch them.  Henry et al. learn one scale and start it from the length of the
+    training's utterances: we read it per head, from a value that needs no data.
+
+    Why: scores cannot grow without bound, which breaks large learning rates.  Reported: nothing.  Source: Henry et al.
+    2020 (QKNorm).
+    """
+    return e.with_("encoder.attention.qk_norm", "l2")
+
+
+@tag("qkln")
+def normed_attention(e: Experiment) -> Experiment:
+    """Layer normalisation of each head's queries and keys in self-attention, with a scale per feature and no shift.
+
+    The heads share the scales.  Position scores see the normed query.
+
+    Why: as qknorm, with a scale per feature.  Reported: nothing.  Source: Dehghani et al. 2023 (ViT-22B).
+    """
+    return e.with_("encoder.attention.qk_norm", "layer")
+
+
+@tag("lnnobias")
+def layer_norms_without_bias(e: Experiment) -> Experiment:
+    """Layer norms of the encoder's blocks without their shift; the norm of the convolution module stays as it is.
+
+    Why: the layers behind have biases already.  Reported: no isolated result.  Source: Xu et al. 2019.
+    """
+    return e.with_("encoder.norm", "layer_no_bias")
+
+
+@tag("rmsnorm")
+def rms_norms(e: Experiment) -> Experiment:
+    """RMS normalisation for the layer norms of the encoder's blocks: neither mean nor shift.
+
+    The norm of the convolution module stays as it is.
+
+    Why: cheaper, and as good in most reports.  Reported: no isolated result.  Source: Zhang & Sennrich 2019.
+    """
+    return e.with_("encoder.norm", "rms")
+
+
+@tag("fusedatt", after=["trafodec", "ctconly"])
+def fused_attention_in_training(e: Experiment) -> Experiment:
+    """Compute attention with torch's fused kernels in training too, not only in evaluation and recognition.
+
+    In the encoder and in a Transformer decoder.  Attention dropout then draws other masks of the same distribution.  A
+    training that is killed continues bit for bit on CPUs; on GPUs these kernels may add gradients in changing order.
+
+    Why: the attention weights need not be stored, which is much of the memory of long utterances.  Source: Dao et al.
+    2022.
+    """
+    return _attention_by(e, "always")
+
+
+@tag("plainatt", after=["trafodec", "ctconly"])
+def plain_attention_everywhere(e: Experiment) -> Experiment:
+    """Compute attention written out, also in evaluation and recognition.
+
+    Why: to compare with the fused kernels.
+    """
+    return _attention_by(e, "never")
+
+
+def _attention_by(e: Experiment, fused: Fused) -> Experiment:
+    e = e.with_("encoder.attention.fused", fused)
+    return e.with_("decoder.attention_fused", fused) if e.decoder is not None and e.decoder.kind == "transformer" else e
