@@ -76,10 +76,14 @@ class Shapes:
 def experiment_of(state: Mapping[str, Tensor], unseen: Unseen, where: str) -> Experiment:
     """The tree of the model whose parameters these are.  UserError where they are not of this family."""
     shapes = Shapes(state, where)
-    consistent = unseen.behavior_version >= CONSISTENT_SINCE
-    padding = "consistent" if consistent else "batch"
+    if shapes.has("layers.0.final_layer_norm.scale") and not shapes.numbers(r"encoder\.layers\.(\d{1,4})\."):
+        raise UserError(
+            f"{where}: an encoder alone, without front-end, CTC head and decoder: nothing to recognise with; "
+            "aedo verify compares such an encoder with reference values"
+        )
+    padding = padding_of(unseen)
     frontend, mels = _frontend(shapes)
-    encoder = _encoder(shapes, unseen, padding)
+    encoder = encoder_fields(shapes, unseen)
     decoder, vocabulary = _decoder(shapes, unseen)
     heads = _heads(shapes, encoder["layers"], has_decoder=decoder is not None)
     if decoder is None:
@@ -147,12 +151,17 @@ def _frontend(shapes: Shapes) -> tuple[dict[str, Any], int]:
     return {"channels": channels, "kernel": kernel}, 2 * (inputs // channels[-1])  # the pooling halves the bands
 
 
-def _encoder(shapes: Shapes, unseen: Unseen, padding: str) -> dict[str, Any]:
-    first = "encoder.layers.0"
-    layers = shapes.count(r"encoder\.layers\.(\d{1,4})\.", "encoder.layers.*")
+def padding_of(unseen: Unseen) -> str:
+    return "consistent" if unseen.behavior_version >= CONSISTENT_SINCE else "batch"
+
+
+def encoder_fields(shapes: Shapes, unseen: Unseen, prefix: str = "encoder.") -> dict[str, Any]:
+    """The encoder's fields; `prefix` stands in front of all its names."""
+    first = f"{prefix}layers.0"
+    layers = shapes.count(rf"{re.escape(prefix)}layers\.(\d{{1,4}})\.", f"{prefix}layers.*")
     dim, ff = shapes.of(f"{first}.ffn1.linear_ff.weight", 2)
-    _, _, kernel = shapes.of(f"{first}.conv_block.depthwise_conv.filter", 3)
-    batch = shapes.has(f"{first}.conv_block.norm.running_mean")
+    gated = shapes.has(f"{first}.cgmlp.linear_ff.weight")
+    own = _gating(shapes, first, dim, unseen) if gated else _convolution(shapes, first, unseen)
     return {
         "layers": layers,
         "dim": dim,
@@ -165,7 +174,29 @@ def _encoder(shapes: Shapes, unseen: Unseen, padding: str) -> dict[str, Any]:
             **_positions(shapes, f"{first}.self_att", dim),
             "dropout_share": "none" if unseen.behavior_version >= FREE_ATTENTION_DROPOUT_SINCE else "all_but_keys",
         },
-        "convolution": {"kernel": kernel, "padding": padding, "norm": {"kind": "batch" if batch else "layer"}},
+        **own,
+    }
+
+
+def _convolution(shapes: Shapes, first: str, unseen: Unseen) -> dict[str, Any]:
+    """What only a Conformer has."""
+    _, _, kernel = shapes.of(f"{first}.conv_block.depthwise_conv.filter", 3)
+    norm = "batch" if shapes.has(f"{first}.conv_block.norm.running_mean") else "layer"
+    return {
+        "kind": "conformer",
+        "convolution": {"kernel": kernel, "padding": padding_of(unseen), "norm": {"kind": norm}},
+    }
+
+
+def _gating(shapes: Shapes, first: str, dim: int, unseen: Unseen) -> dict[str, Any]:
+    """What only an E-Branchformer has."""
+    hidden, _, kernel = shapes.of(f"{first}.cgmlp.conv.filter", 3)
+    _, _, merge_kernel = shapes.of(f"{first}.merge.depthwise_conv_fusion.filter", 3)
+    return {
+        "kind": "ebranchformer",
+        "gating": {"dim": None if hidden == 3 * dim else hidden, "kernel": kernel},
+        "merge_kernel": merge_kernel,
+        "padding": padding_of(unseen),
     }
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from aedo.errors import UserError
 from aedo.interop.match import Misfits
+from aedo.interop.returnn_ebranchformer import ebranchformer_name
 from aedo.interop.returnn_transformer import copies, transformer_name
 from aedo.model.aed import AED
 
@@ -142,6 +143,15 @@ def foreign_name(name: str, model: AED) -> tuple[str, Transform]:
     of_transformer = transformer_name(name, model)
     if of_transformer:
         foreign, transposed = of_transformer
+        return foreign, _transpose if transposed else _copy
+    return plain_name(name)
+
+
+def plain_name(name: str) -> tuple[str, Transform]:
+    """As `foreign_name`, for the names that do not depend on the model."""
+    of_ebranchformer = ebranchformer_name(name)
+    if of_ebranchformer:
+        foreign, transposed = of_ebranchformer
         return foreign, _transpose if transposed else _copy
     for pattern, replacement, transform in _RULES:
         match = re.fullmatch(pattern, name)

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from torch import Tensor
 
+from aedo.config import Part
 from aedo.errors import UserError
 from aedo.experiment import Experiment
 from aedo.interop import infer
@@ -20,6 +21,7 @@ KNOWN = {
     *("conv_frontend", "ff_activation", "conv_norm", "self_att", "vocab", "eos_idx", "bos_idx", "blank_idx"),
     *("aux_loss_layers", "aux_loss_scales", "aed_loss_scale", "label_smoothing", "log_mel"),
     *("decoder", "lstm_decoder", "trafo_decoder", "later_decoder", "feature_batch_norm"),
+    *("cgmlp", "merge_conv_kernel"),
 }
 """Fields that describe the model."""
 REMARKS = {
@@ -40,6 +42,9 @@ STATED = {
     "enc_ff_dim": "encoder.feed_forward.dim",
     "enc_att_num_heads": "encoder.attention.heads",
     "conv_kernel_size": "encoder.convolution.kernel",
+    "cgmlp.hidden_per_half": "encoder.gating.dim",
+    "cgmlp.kernel": "encoder.gating.kernel",
+    "merge_conv_kernel": "encoder.merge_kernel",
     "lstm_decoder.embed_dim": "decoder.embedding_dim",
     "lstm_decoder.key_dim": "decoder.attention_dim",
     "lstm_decoder.lstm_dim": "decoder.lstm_dim",
@@ -102,9 +107,13 @@ class Description:
 def experiment_of(config: Mapping[str, Any], state: Mapping[str, Tensor], where: str) -> Experiment:
     """Our tree for a description and its checkpoint.  UserError names what aedo has no model for."""
     said = Description(flattened(config) if is_by_parts(config) else config, where)
-    for path in ("num_enc_layers", "enc_dim", "enc_ff_dim", "enc_att_num_heads", "conv_kernel_size", "vocab"):
+    gated = "cgmlp" in config or "cgmlp" in (config.get("encoder") or {})
+    own = "merge_conv_kernel" if gated else "conv_kernel_size"
+    for path in ("num_enc_layers", "enc_dim", "enc_ff_dim", "enc_att_num_heads", own, "vocab"):
         said.get(path, int)
     _check_attention(said)
+    if gated:
+        check_gating(said)
     if said.get("eos_idx", int, 0) != 0 or said.get("blank_idx", int, said.get("vocab", int)) != said.get("vocab", int):
         raise said.refuse("EOS must be label 0 and the blank the last one")
     unseen = infer.Unseen(
@@ -112,7 +121,7 @@ def experiment_of(config: Mapping[str, Any], state: Mapping[str, Tensor], where:
         said.activation("ff_activation"),
         said.get("lstm_decoder.use_zoneout_output", bool, False),
     )
-    fields = {**_features(said), **_frontend(said), **_norm(said), **_decoder(said)}
+    fields = {**_features(said), **_frontend(said), **({} if gated else _norm(said)), **_decoder(said)}
     fields["loss.label_smoothing"] = said.get("label_smoothing", float, 0.1)
     fields["loss.decoder_scale"] = said.get("aed_loss_scale", float, 1.0)
     try:
@@ -130,10 +139,10 @@ def experiment_of(config: Mapping[str, Any], state: Mapping[str, Tensor], where:
     return experiment
 
 
-def compare(said: Description, experiment: Experiment, stated_as: Mapping[str, str]) -> None:
+def compare(said: Description, part: Part, stated_as: Mapping[str, str]) -> None:
     """UserError where the description states other dimensions than the checkpoint has."""
     for theirs, ours in stated_as.items():
-        value: Any = experiment
+        value: Any = part
         for name in ours.split("."):
             value = getattr(value, name, None)
         stated = said.get(theirs, int, value)
@@ -153,6 +162,14 @@ def _check_attention(said: Description) -> None:
     shared = flags.pop("separate_pos_emb_per_head")
     if (flags, shared) not in ((CLIPPED, False), (TRANSFORMER_XL, True)):
         raise said.refuse(f"self_att: no attention for {', '.join(f'{k} {v}' for k, v in flags.items())}")
+
+
+def check_gating(said: Description) -> None:
+    """UserError where the convolutional gating is not ours."""
+    if not said.get("cgmlp.activation", str, "gelu").startswith("gelu"):
+        raise said.refuse(f"cgmlp.activation is {said.config['cgmlp']['activation']!r}, known is gelu")
+    if said.get("cgmlp.gate_activation", str, "identity") != "identity":
+        raise said.refuse(f"cgmlp.gate_activation is {said.config['cgmlp']['gate_activation']!r}, known is identity")
 
 
 def _features(said: Description) -> dict[str, Any]:

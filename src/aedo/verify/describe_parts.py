@@ -32,6 +32,8 @@ def flattened(config: Mapping[str, Any]) -> dict[str, Any]:
         "conv_kernel_size": "conv_kernel_size",
         "ff_activation": "ff_activation",
         "conv_norm": "conv_norm",
+        "cgmlp": "cgmlp",
+        "merge_conv_kernel": "merge_conv_kernel",
     }
     flat |= {ours: encoder[theirs] for ours, theirs in names.items() if theirs in encoder}
     if str(encoder.get("self_att", "")).startswith("Transformer-XL"):

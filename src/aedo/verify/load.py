@@ -22,7 +22,7 @@ from aedo.verify.folder import GoldenFolder
 def load(folder: GoldenFolder) -> tuple[Experiment, AED]:
     """UserError where the weights do not fit the description, or aedo has no such model."""
     path = folder.checkpoint
-    state = _state(path)
+    state = state_of(path)
     if folder.config:
         experiment = experiment_of(folder.config, state, str(folder.path / "config.json"))
     else:
@@ -38,12 +38,12 @@ def weight_checks(folder: GoldenFolder, model: AED) -> Iterator[Check]:
     """The way back gives the very same checkpoint; of TensorFlow's, the original's own conversion if it is there."""
     exported, converted = export_state(model), folder.path / "checkpoint.pt"
     if folder.checkpoint.suffix != ".index":
-        yield _equal("exported again", exported, _state(folder.checkpoint), 0.0)
+        yield equal("exported again", exported, state_of(folder.checkpoint), 0.0)
     elif converted.is_file():
-        yield _equal("checkpoint.pt", exported, _state(converted), VALUE)
+        yield equal("checkpoint.pt", exported, state_of(converted), VALUE)
 
 
-def _equal(station: str, ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], bound: float) -> Check:
+def equal(station: str, ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], bound: float) -> Check:
     """All of their tensors against ours; the one that differs most."""
     missing = sorted(set(theirs) - set(ours))
     if missing:
@@ -54,7 +54,7 @@ def _equal(station: str, ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor
     return Check("weights", station, differences[worst], bound, note)
 
 
-def _state(path: Path) -> Mapping[str, Tensor]:
+def state_of(path: Path) -> Mapping[str, Tensor]:
     """A state dict under RETURNN's names and in its layouts."""
     if path.suffix == ".index":
         return read_tf_checkpoint(path).state

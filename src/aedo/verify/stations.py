@@ -18,6 +18,7 @@ from aedo.features.logmel import Features
 from aedo.losses.cross_entropy import cross_entropy
 from aedo.losses.ctc import ctc_loss
 from aedo.model.aed import AED, Outputs
+from aedo.model.conformer import ConformerBlock
 from aedo.model.labels import Labels, Packing
 from aedo.model.lstm_decoder import LstmDecoder
 from aedo.model.transformer_decoder import TransformerDecoder
@@ -113,6 +114,8 @@ class Stations:
             self._add("front-end", name, _valid(recorded[name][0], encoded.lengths), "frames")
         for number in range(1, len(model.encoder.layers) + 1):
             for inside in ("ff1", "attention", "convolution"):
+                if f"enc_layer_{number}/{inside}" not in recorded:
+                    continue  # an E-Branchformer has attention and convolution side by side
                 states = recorded[f"enc_layer_{number}/{inside}"][0]
                 self._add("encoder", f"enc_layer_{number}/{inside}", _valid(states, encoded.lengths), "frames")
             states = recorded[f"enc_layer_{number}"][0]
@@ -209,7 +212,8 @@ def _recording(model: AED, recorded: dict[str, list[Any]]) -> Iterator[None]:
     keep_output(model.frontend, "enc_in")
     for number, layer in enumerate(model.encoder.layers, start=1):
         keep_input(layer.attention_norm, f"enc_layer_{number}/ff1")  # type: ignore[arg-type]
-        keep_input(layer.convolution_norm, f"enc_layer_{number}/attention")  # type: ignore[arg-type]
+        if isinstance(layer, ConformerBlock):
+            keep_input(layer.convolution_norm, f"enc_layer_{number}/attention")
         keep_input(layer.ff2_norm, f"enc_layer_{number}/convolution")  # type: ignore[arg-type]
         keep_output(layer, f"enc_layer_{number}")
     if isinstance(model.decoder, LstmDecoder):
