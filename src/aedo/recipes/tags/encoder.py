@@ -261,8 +261,8 @@ def rotary_positions(e: Experiment) -> Experiment:
 
     Projections without biases, as with clipped positions; nothing to drop, so the dropout on positions goes.
 
-    Why: no position scores to compute or keep, and distances of any size.  Reported: 5.87 vs 5.77 (a later, larger
-    model).  Source: Su et al. 2021 (RoFormer).
+    Why: no position scores to compute or keep, and distances of any size.  Reported: 5.87 vs 5.77 (later
+    models).  Source: Su et al. 2021 (RoFormer).
     """
     return e.with_("encoder.attention.position", RotaryPositionsConfig())
 
