@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json as jsonlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,65 +17,134 @@ def register(app: typer.Typer) -> None:
     def transcribe(
         files: Annotated[
             list[Path],
-            typer.Argument(help="Audio: wav, flac, ogg, opus, mp3; any rate and channels.", show_default=False),
+            typer.Argument(help="Audio: wav, flac, ogg, opus, mp3; any rate, channels and length.", show_default=False),
         ],
         run: Annotated[Path, typer.Option(help="Run folder that aedo train wrote.", show_default=False)],
-        json: Annotated[
-            bool, typer.Option("--json", help="One JSON object a file: text, score, and times of long files' pieces.")
-        ] = False,
+        format: Annotated[
+            str,
+            typer.Option(
+                help="txt, json (one line a file: words with times and confidence), srt or vtt (subtitles).",
+            ),
+        ] = "",
+        json: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,
+        out: Annotated[
+            Path | None,
+            typer.Option("--out", "-o", help="Folder to write a file for each recording into.", show_default=False),
+        ] = None,
         checkpoint: Annotated[
             str, typer.Option(help="A label, best or last. Default: the average at the training's end, else the best.")
         ] = "",
         beam: Annotated[
             int | None, typer.Option(min=1, help="Hypotheses kept. Default: the experiment's.", show_default=False)
         ] = None,
+        search: Annotated[
+            str,
+            typer.Option(
+                help="attention, joint, joint-time, ctc-prefix or ctc. Default: the experiment's, else joint."
+            ),
+        ] = "",
         ctc_greedy: Annotated[
-            bool, typer.Option("--ctc-greedy", help="Best frame path of the last CTC head instead of beam search.")
+            bool, typer.Option("--ctc-greedy", help="Short for --search ctc: best frame path of the last CTC head.")
         ] = False,
         max_seconds: Annotated[
-            float, typer.Option(min=1.0, help="Longer files are cut at quiet moments into pieces of at most this.")
+            float, typer.Option(min=1.0, help="Longer speech is cut at quiet moments into pieces of at most this.")
         ] = 30.0,
+        pause: Annotated[float, typer.Option(min=0.1, help="Seconds of silence that end a piece.")] = 0.6,
+        precision: Annotated[str, typer.Option(help="float32, bfloat16, or int8 (CPU only).")] = "float32",
         device: Annotated[str, typer.Option(help="auto, cpu or cuda; cuda:1 and the like.")] = "auto",
     ) -> None:
-        """Print the words spoken in audio files.
+        """Print the words spoken in audio files of any length.
 
-        With several files every line starts with the file's name. A file that cannot be used is reported on standard
-        error, the others are still transcribed, and the exit status is 2.
+        Recordings are read as a stream and cut where nobody speaks. With several files every line of text starts with
+        the file's name. A file that cannot be used is reported on standard error, the others are still transcribed,
+        and the exit status is 2.
         """
-        from aedo.data.audio import AudioProblem
         from aedo.errors import UserError
-        from aedo.run import RunFolder
-        from aedo.search.choose import preferred, recognizer_of
-        from aedo.search.device import device_of
-        from aedo.search.transcribe import transcribe_file
+        from aedo.search.formats import TRANSCRIPTS
+        from aedo.search.load import load_transcriber
+        from aedo.search.segments import Cutting
 
-        if ctc_greedy and beam is not None:
-            raise UserError("--ctc-greedy keeps a single path: give either it or --beam")
-        folder = RunFolder.open(run)
-        taken = folder.checkpoint(checkpoint) if checkpoint else preferred(folder)
-        recognizer = recognizer_of(folder, taken, device_of(device), beam=beam, use_ctc=ctc_greedy)
-        audio = folder.experiment().audio
+        if json and format not in ("", "json"):
+            raise UserError(f"--json and --format {format} contradict each other: give one of them")
+        if ctc_greedy and search not in ("", "ctc"):
+            raise UserError(f"--ctc-greedy and --search {search} contradict each other: give one of them")
+        kind = format or ("json" if json else "txt")
+        if kind not in TRANSCRIPTS:
+            raise UserError(f"--format {kind}: unknown; use {', '.join(TRANSCRIPTS)}")
+        if kind in ("srt", "vtt") and out is None and len(files) > 1:
+            raise UserError(f"--format {kind}: subtitles of several files go to files of their own; give --out FOLDER")
+        places = _places(files, kind, out)
+        transcriber = load_transcriber(
+            run,
+            checkpoint=checkpoint,
+            device=device,
+            beam=beam,
+            search=search or ("ctc" if ctc_greedy else ""),
+            precision=precision,
+            cutting=Cutting(longest=max_seconds, pause=pause),
+        )
         failed = False
-        for path in files:
+        for path, place in zip(files, places, strict=True):
             try:
-                transcript = transcribe_file(recognizer, path, audio, longest=max_seconds)
-            except AudioProblem as problem:
+                transcript = _with_progress(
+                    path,
+                    lambda tell, path=path: transcriber.transcribe(path, progress=tell),  # type: ignore[misc]
+                )
+            except UserError as error:
                 failed = True
-                typer.echo(f"error: {path}: {problem.reason}", err=True)
+                typer.echo(f"error: {error}", err=True)
                 continue
-            typer.echo(_as_json(path, transcript) if json else _as_text(path, transcript, several=len(files) > 1))
+            for segment in transcript.doubts:
+                typer.echo(_warning(path, segment, fallback=bool(transcriber.recognizer.model.ctc_layers)), err=True)
+            text = TRANSCRIPTS[kind](str(path), transcript)
+            if place is not None:
+                _write(place, text)
+            else:
+                typer.echo(f"{path}: {text}" if kind == "txt" and len(files) > 1 else text, nl=False)
         if failed:
             raise typer.Exit(2)
 
 
-def _as_text(path: Path, transcript: Transcript, *, several: bool) -> str:
-    return f"{path}: {transcript.text}" if several else transcript.text
+def _with_progress(path: Path, work: Callable[[Callable[[float], None]], Transcript]) -> Transcript:
+    """Do the work with a bar on standard error where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(path.name, total=_seconds(path))
+        return work(lambda seconds: progress.update(task, completed=seconds))
 
 
-def _as_json(path: Path, transcript: Transcript) -> str:
-    pieces = [
-        {"start": round(p.start, 3), "end": round(p.end, 3), "text": p.text, "score": p.score}
-        for p in transcript.pieces
-    ]
-    content = {"file": str(path), "text": transcript.text, "seconds": round(transcript.seconds, 3), "pieces": pieces}
-    return jsonlib.dumps(content, ensure_ascii=False)
+def _seconds(path: Path) -> float | None:
+    import soundfile
+
+    try:
+        info = soundfile.info(str(path))
+    except (soundfile.SoundFileError, OSError, ValueError):
+        return None  # reading it says why
+    return float(info.duration) if info.frames < 1 << 62 else None
+
+
+def _warning(path: Path, segment: Any, *, fallback: bool) -> str:
+    what = "the best CTC path is taken instead" if fallback else "the model has no CTC head to ask instead"
+    return f"warning: {path}: {segment.start:.1f} to {segment.end:.1f} s: the search gave {segment.doubt}; {what}"
+
+
+def _places(files: list[Path], kind: str, out: Path | None) -> list[Path | None]:
+    from aedo.errors import UserError
+
+    if out is None:
+        return [None] * len(files)
+    places: list[Path | None] = [out / f"{path.stem}.{kind}" for path in files]
+    for i, place in enumerate(places):
+        if place in places[:i]:
+            raise UserError(f"{files[i]}: a file of that name comes twice, and both would be {place}; rename one")
+    return places
+
+
+def _write(place: Path, text: str) -> None:
+    from aedo.files import explained, write_text
+
+    with explained(place, "write the transcript"):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_text(place, text)

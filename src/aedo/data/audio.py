@@ -61,13 +61,13 @@ def decode(path: str | Path, start: int = 0, frames: int | None = None) -> Decod
     """
     try:
         with soundfile.SoundFile(str(path)) as file:
-            promised = _promised_frames(file)
+            promised = promised_frames(file)
             if start:
                 file.seek(start)
             samples = _read(file, frames)
             rate = int(file.samplerate)
     except (soundfile.SoundFileError, OSError, ValueError) as error:
-        raise AudioProblem(_why_unreadable(Path(path), error)) from error
+        raise AudioProblem(why_unreadable(Path(path), error)) from error
     if not len(samples):
         raise AudioProblem("audio has 0 samples")
     wanted = frames if frames is not None else promised and promised - start
@@ -171,7 +171,7 @@ def _read(file: soundfile.SoundFile, frames: int | None) -> Samples:
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
-def _promised_frames(file: soundfile.SoundFile) -> int | None:
+def promised_frames(file: soundfile.SoundFile) -> int | None:
     """Samples per channel that the header promises; None where it leaves the length open."""
     frames = int(file.frames)
     if file.format in ("WAV", "WAVEX"):  # libsndfile corrects a wrong length silently and only logs it
@@ -181,7 +181,8 @@ def _promised_frames(file: soundfile.SoundFile) -> int | None:
     return frames if frames < 1 << 62 else None
 
 
-def _why_unreadable(path: Path, error: Exception) -> str:
+def why_unreadable(path: Path, error: Exception) -> str:
+    """What to tell of a file that could not be opened or read."""
     if not os.path.exists(path):  # unlike Path.exists, never raises
         return "audio file is missing"
     if os.path.isdir(path):

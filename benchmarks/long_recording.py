@@ -1,0 +1,167 @@
+"""A long recording against its own utterances: word error rate, memory against length, and where words lie.
+
+    python benchmarks/long_recording.py --run RUN --data DATA --minutes 30 [--seed 1] [--set dev]
+
+Utterances of a prepared set, in random order and again and again, are put behind each other with pauses between them:
+silence, faint noise, and now and then ten seconds of louder noise.  Then the recording is transcribed as a file, whole
+and in shorter versions, each in a process of its own.  Peer: the same recogniser on the same utterances, one by one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import soundfile
+
+RATE = 16000
+PEAK = 0.3
+FAINT = 10 ** (-55 / 20)
+LOUD = 10 ** (-35 / 20)
+
+
+class Placed(NamedTuple):
+    cut: int
+    start: float
+    end: float
+    text: str
+
+
+def pink(samples: int, level: float, random: np.random.Generator) -> np.ndarray:
+    """Noise whose power falls with frequency, as that of rooms does; `level` is its root mean square."""
+    spectrum = np.fft.rfft(random.standard_normal(samples))
+    noise = np.fft.irfft(spectrum / np.sqrt(np.maximum(np.arange(len(spectrum)), 1)), samples)
+    return (noise * level / np.sqrt(np.mean(noise**2))).astype(np.float32)
+
+
+def pause(random: np.random.Generator) -> np.ndarray:
+    kind = random.random()
+    if kind < 0.03:
+        return pink(10 * RATE, LOUD, random)
+    samples = int(random.uniform(0.8, 3.0) * RATE)
+    return np.zeros(samples, np.float32) if kind < 0.2 else pink(samples, FAINT, random)
+
+
+def record(cuts: list[Any], minutes: float, seed: int, path: Path) -> list[Placed]:
+    """Write the recording and say what is where."""
+    from aedo.data.audio import AudioConfig, samples_of
+
+    random, placed, there, order = np.random.default_rng(seed), [], 0, []
+    with soundfile.SoundFile(path, "w", RATE, 1, "PCM_16") as file:
+        while there < minutes * 60 * RATE:
+            order = order or random.permutation(len(cuts)).tolist()
+            number = order.pop()
+            quiet = pause(random)
+            speech = samples_of(cuts[number], AudioConfig()) * np.float32(PEAK)
+            file.write(np.concatenate([quiet, speech]))
+            start = there + len(quiet)
+            there = start + len(speech)
+            placed.append(Placed(number, start / RATE, there / RATE, cuts[number].supervisions[0].text))
+    return placed
+
+
+def child(run: str, audio: str, precision: str, search: str) -> None:
+    """Transcribe and print words, seconds and peak memory; without audio, only load."""
+    import aedo
+
+    transcriber = aedo.load(run, device="cpu", precision=precision, search=search)
+    transcriber.transcribe(np.zeros(RATE, np.float32))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    begin, begin_cpu = time.perf_counter(), time.process_time()
+    found = transcriber.transcribe(audio)
+    spent = {"wall": time.perf_counter() - begin, "cpu": time.process_time() - begin_cpu}
+    words = [(w.text, w.start, w.end, w.confidence) for w in found.words]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    doubts = [[s.start, s.end, s.doubt] for s in found.doubts]
+    print(json.dumps({"words": words, "loaded": before, "peak": peak, "doubts": doubts, **spent}))
+
+
+def transcribed(args: argparse.Namespace, audio: Path) -> dict[str, Any]:
+    words = [sys.executable, __file__, "--child", str(audio), "--run", str(args.run), "--precision", args.precision]
+    done = subprocess.run([*words, "--search", args.search], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def words_inside(placed: list[Placed], words: list[list[Any]]) -> tuple[int, int]:
+    """Of the words that are right, how many lie in the utterance they belong to; and how many are right."""
+    import kaldialign
+
+    ref = [(word, p) for p in placed for word in p.text.split()]
+    pairs = kaldialign.align([word for word, _ in ref], [str(word[0]) for word in words], "*")
+    i = j = inside = right = 0
+    for a, b in pairs:
+        if a == b:
+            middle = (words[j][1] + words[j][2]) / 2
+            right += 1
+            inside += ref[i][1].start - 0.1 <= middle <= ref[i][1].end + 0.1
+        i += a != "*"
+        j += b != "*"
+    return inside, right
+
+
+def main(args: argparse.Namespace) -> None:
+    import aedo
+    from aedo.data.audio import samples_of
+    from aedo.data.manifest import Manifest
+    from aedo.score.wer import Pair, score
+
+    manifest = Manifest.open(args.data, args.set)
+    cuts = [manifest.cut(i) for i in range(len(manifest))]
+    transcriber = aedo.load(args.run, device="cpu", precision=args.precision, search=args.search)
+    single = transcriber.recognizer.recognize([samples_of(cut, transcriber.audio) for cut in cuts])
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for minutes in sorted({args.minutes / 4, args.minutes}):
+            path = Path(folder) / "long.wav"
+            placed = record(cuts, minutes, args.seed, path)
+            found = transcribed(args, path)
+            text = " ".join(str(word[0]) for word in found["words"])
+            whole = score([Pair("all", "", " ".join(p.text for p in placed), text)])
+            apart = score([Pair(str(i), "", p.text, single[p.cut].text) for i, p in enumerate(placed)])
+            inside, right = words_inside(placed, found["words"])
+            rows.append(
+                {
+                    "minutes": round(placed[-1].end / 60, 2),
+                    "utterances": len(placed),
+                    "words": whole.total.words,
+                    "wer_recording": round(whole.wer, 3),
+                    "wer_utterances": round(apart.wer, 3),
+                    "ratio": round(whole.wer / apart.wer, 4) if apart.wer else None,
+                    "peak_mb": round(found["peak"]),
+                    "loaded_mb": round(found["loaded"]),
+                    "cpu_seconds": round(found["cpu"], 1),
+                    "real_time_factor_cpu": round(found["cpu"] / placed[-1].end, 5),
+                    "right_words_inside_their_utterance": f"{inside} of {right}",
+                    "doubts": found["doubts"],
+                }
+            )
+            print(json.dumps(rows[-1]), flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--set", default="dev")
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--search", default="")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.child:
+        child(str(given.run), given.child, given.precision, given.search)
+    elif given.data is None:
+        parser.error("--data: which prepared folder?")
+    else:
+        main(given)

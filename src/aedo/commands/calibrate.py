@@ -1,0 +1,79 @@
+"""aedo calibrate: make the confidence of words mean what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def calibrate(
+        run: Annotated[Path, typer.Argument(help="Run folder that aedo train wrote.", show_default=False)],
+        set: Annotated[str, typer.Option("--set", help="Split to fit to; not one that was trained on.")] = "dev",
+        data: Annotated[
+            Path | None, typer.Option(help="Prepared folder. Default: the one trained on.", show_default=False)
+        ] = None,
+        checkpoint: Annotated[
+            str, typer.Option(help="A label, best or last. Default: the average at the training's end, else the best.")
+        ] = "",
+        beam: Annotated[
+            int | None, typer.Option(min=1, help="Hypotheses kept. Default: the experiment's.", show_default=False)
+        ] = None,
+        search: Annotated[
+            str,
+            typer.Option(
+                help="attention, joint, joint-time, ctc-prefix or ctc. Default: the experiment's, else joint."
+            ),
+        ] = "",
+        device: Annotated[str, typer.Option(help="auto, cpu or cuda; cuda:1 and the like.")] = "auto",
+    ) -> None:
+        """Fit the confidence of words to what is right and wrong on a set, and write it into the run folder.
+
+        `aedo transcribe` then uses it with the same checkpoint and search. The numbers printed are of words left out of
+        the fit in turn.
+        """
+        from rich.console import Console
+        from rich.progress import Progress
+
+        from aedo.data.manifest import Manifest
+        from aedo.errors import UserError
+        from aedo.run import RunFolder
+        from aedo.score.calibrate import calibrate as fit
+        from aedo.score.decode import SetOfCuts
+        from aedo.search.load import load_transcriber
+
+        folder = RunFolder.open(run)
+        place = data or (Path(folder.info["data"]) if folder.info.get("data") else None)
+        if place is None or not place.is_dir():
+            raise UserError(f"{place or run / 'run.json'}: no prepared folder; give --data DIR")
+        cuts = SetOfCuts.read(Manifest.open(place, set), set, place)
+        transcriber = load_transcriber(run, checkpoint=checkpoint, device=device, beam=beam, search=search)
+        origin = {**transcriber.origin, "data": cuts.data, "set": set}
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task(set, total=len(cuts.cuts))
+            fitted = fit(transcriber, cuts, origin, lambda utterances: progress.advance(task, utterances))
+        path = fitted.calibration.save(run, fitted.findings)
+        typer.echo(_summary(fitted.findings))
+        typer.echo(f"written to {path}")
+
+
+def _summary(findings: dict[str, Any]) -> str:
+    from aedo.score.tables import table
+
+    before, after = findings["before"], findings["after"]
+    rows = [(name, *(f"{found[key]:.4f}" for key in ("ece", "brier", "nce"))) for name, found in (
+        ("before", before), ("after", after)
+    )]  # fmt: skip
+    heads = ("", "calibration error", "Brier score", "normalised cross entropy")
+    curve = [(f"{row['confidence']:.3f}", f"{row['right']:.3f}", str(row["words"])) for row in after["curve"]]
+    return "\n".join(
+        [
+            f"{findings['words']} words, {findings['wrong']} of them wrong",
+            table(heads, rows),
+            "",
+            table(("confidence", "right", "words"), curve),
+        ]
+    )
