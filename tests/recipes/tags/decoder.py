@@ -43,5 +43,7 @@ SPELLED: dict[str, Sets] = {
             "decoder.feed_forward.dim": 1536,
         },
     ),
+    "decrmsnorm": ("24gb-v6-trafodec6", {"decoder.norm": "rms"}),
+    "declnnobias": ("24gb-v6-trafodec6", {"decoder.norm": "layer_no_bias"}),
     "embdim256": ("24gb-v6", {"decoder.embedding_dim": 256}),
 }

@@ -157,6 +157,26 @@ def llama_decoder(e: Experiment) -> Experiment:
     return e.with_("decoder.feed_forward.dim", hidden)
 
 
+@tag("decrmsnorm", after=["trafodec"])
+def decoder_rms_norms(e: Experiment) -> Experiment:
+    """RMS normalisation for the layer norms of the Transformer decoder: neither mean nor shift.
+
+    Why: one part of decllama by itself.  Source: Zhang & Sennrich 2019.
+    """
+    _transformer(e)
+    return e.with_("decoder.norm", "rms")
+
+
+@tag("declnnobias", after=["trafodec"])
+def decoder_layer_norms_without_bias(e: Experiment) -> Experiment:
+    """Layer norms of the Transformer decoder without their shift.
+
+    Why: as lnnobias in the encoder.  Source: Xu et al. 2019.
+    """
+    _transformer(e)
+    return e.with_("decoder.norm", "layer_no_bias")
+
+
 def _transformer(e: Experiment) -> TransformerDecoderConfig:
     if isinstance(e.decoder, TransformerDecoderConfig):
         return e.decoder
