@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor
 
 from aedo.experiment import Experiment
 from aedo.features.logmel import Features
 from aedo.model.aed import AED
+from aedo.model.encoder import Encoded
 from aedo.model.labels import Labels, pack
+from aedo.model.lstm_decoder import LstmDecoder, LstmDecoderConfig
+from aedo.nn.masks import length_mask
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +87,80 @@ def test_gradients_reach_every_parameter(model: AED) -> None:
     (outputs.decoder.logits.sum() + sum(logits.sum() for logits in outputs.ctc_logits.values())).backward()
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
     model.zero_grad()
+
+
+SMALL: dict[str, Any] = {"embedding_dim": 3, "attention_dim": 4, "lstm_dim": 3, "readout_dim": 4}
+FORMS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "zoned output": {"zoned_output": True},
+    "stacked": {"second": "stacked"},
+    "language model": {"second": "language_model"},
+    "two heads": {"attention_heads": 2},
+    "two heads, stacked": {"attention_heads": 2, "second": "stacked"},
+}
+
+
+def small(**fields: Any) -> LstmDecoder:
+    torch.manual_seed(4)
+    return LstmDecoderConfig.model_validate({**SMALL, **fields}).build(3, 5)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("form", FORMS)
+def test_gradients_are_right_in_double_precision(form: str, training: bool) -> None:
+    decoder = small(**FORMS[form]).double().train(training)
+    for parameter in decoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.7)
+    lengths = torch.tensor([4, 2])
+    mask = length_mask(lengths, 4, lengths.device)
+    labels = Labels(torch.tensor([[3, 0], [4, 2]]), torch.tensor([1, 2])).with_eos()
+    names = [name for name, _ in decoder.named_parameters()]
+
+    def logits(states: Tensor, *values: Tensor) -> Tensor:
+        torch.manual_seed(3)  # the same zoneout and dropout each time
+        arguments = (Encoded(states, lengths, mask, {}), labels)
+        found: Tensor = torch.func.functional_call(decoder, dict(zip(names, values, strict=True)), arguments).logits
+        return found
+
+    states = torch.randn(2, 4, 3, dtype=torch.float64)
+    inputs = [value.detach().clone().requires_grad_() for value in (states, *decoder.parameters())]
+    assert torch.autograd.gradcheck(logits, inputs)
+
+
+@pytest.mark.parametrize("second", ["stacked", "language_model"])
+def test_a_second_lstm_brings_its_own_parameters_and_the_others_keep_their_names(second: str) -> None:
+    plain, both = small().state_dict(), small(second=second).state_dict()
+    assert set(plain) == {
+        "embedding.weight", "attention.key.weight", "attention.key.bias", "attention.fertility.weight",
+        "attention.feedback.weight", "attention.query.weight", "attention.energy.weight", "lstm.weight_input",
+        "lstm.weight_hidden", "lstm.bias", "readout.weight", "readout.bias", "output.weight", "output.bias",
+    }  # fmt: skip
+    assert set(both) - set(plain) == {f"{second}.{name}" for name in ("weight_input", "weight_hidden", "bias")}
+    if second == "stacked":  # drawn behind all others, which start as they would without it
+        assert all(torch.equal(both[name], value) for name, value in plain.items())
+
+
+def test_a_stacked_lstm_sees_the_new_context_and_has_no_say_in_where_to_look() -> None:
+    decoder = small(second="stacked").eval()
+    encoded = Encoded(torch.randn(1, 4, 3), torch.tensor([4]), torch.ones(1, 4, dtype=torch.bool), {})
+    labels = Labels(torch.tensor([[3, 2, 0]]), torch.tensor([3]))
+    before = decoder(encoded, labels, keep_attention=True)
+    with torch.no_grad():
+        assert decoder.stacked is not None
+        decoder.stacked.weight_input.add_(1.0)
+    after = decoder(encoded, labels, keep_attention=True)
+    assert torch.equal(before.attention, after.attention)
+    assert (before.logits != after.logits).any(1).all()
+
+
+def test_a_language_model_lstm_sees_labels_alone() -> None:
+    decoder = small(second="language_model").eval()
+    seen: list[Tensor] = []
+    assert decoder.language_model is not None
+    unroll = decoder.language_model.unroll
+    decoder.language_model.unroll = lambda x, active: seen.append(unroll(x, active)) or seen[-1]  # type: ignore[method-assign, func-returns-value]
+    labels = Labels(torch.tensor([[3, 2, 0]]), torch.tensor([3]))
+    for _ in range(2):
+        decoder(Encoded(torch.randn(1, 4, 3), torch.tensor([4]), torch.ones(1, 4, dtype=torch.bool), {}), labels)
+    assert torch.equal(seen[0], seen[1])
+    assert seen[0].shape == (3, 3)
