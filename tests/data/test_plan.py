@@ -141,3 +141,21 @@ def test_the_curriculum_reaches_batches_of_every_kind() -> None:
 def test_evaluation_goes_by_falling_length() -> None:
     lengths = np.concatenate([batch.lengths for batch in evaluation_plan(BATCH, SIZES, 16_000, START)])
     assert (np.diff(lengths) <= 0).all()
+
+
+@pytest.mark.parametrize("kind", ["laplace", "bucket", "fixed"])
+def test_long_utterances_are_left_out_by_their_own_speed(kind: str) -> None:
+    speed, limit = SpeedConfig(factors=(0.9, 1.0, 1.1), every=kind == "fixed"), 10.0
+    whole = {"partition": 1, "short_first_epochs": 0}
+    batches = plan(kind, batch=BATCH.with_("max_seconds", limit), speed=speed, **whole)
+    longer = set(SIZES.utterances[limit * 16_000 < SAMPLES].tolist())
+    assert {i for batch in batches for i in batch.left_out.tolist()} == longer
+    assert set(chain(*numbers(batches))) == set(SIZES.utterances.tolist()) - longer
+    assert longer
+    evaluated = evaluation_plan(BATCH.with_("max_seconds", limit), SIZES, 16_000, START)
+    assert {i for batch in evaluated for i in batch.left_out.tolist()} == longer
+
+
+def test_a_limit_that_nothing_exceeds_changes_nothing() -> None:
+    for one, other in zip(plan("laplace"), plan("laplace", batch=BATCH.with_("max_seconds", 1000.0)), strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one, other))

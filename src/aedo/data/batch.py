@@ -26,6 +26,8 @@ class BatchConfig(Part):
     max_utterances: int = Field(200, ge=1)
     max_labels: int | None = Field(75, ge=2)
     """Utterances with more labels (EOS counted) are left out; None: no limit."""
+    max_seconds: float | None = Field(None, gt=0)
+    """Longer utterances, at their own speed, are left out; None: no limit."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class PlannedBatch(NamedTuple):
     lengths: Int64
     """Their lengths in samples, after speed perturbation."""
     left_out: Int64
-    """Utterances left out since the batch before: more labels than `BatchConfig.max_labels`."""
+    """Utterances left out since the batch before: more labels or seconds than `BatchConfig` allows."""
 
 
 def fill_batches(

@@ -154,16 +154,22 @@ class Loader:
         return self._workers.run(jobs)
 
     def _left_out(self, utterances: Int64) -> Iterator[BadUtterance]:
-        counts = self.manifest.label_lengths(self.tokenizer)[utterances] if len(utterances) else utterances
-        for index, count in zip(utterances.tolist(), counts.tolist()):
-            limit = self.reading.batch.max_labels
-            yield BadUtterance(self.manifest.id(index), f"{count + 1} labels with EOS, batch.max_labels is {limit}")
+        config = self.reading.batch
+        for index in utterances.tolist():
+            seconds = int(self.manifest.num_samples[index]) / self.reading.audio.sample_rate
+            if config.max_seconds is not None and seconds > config.max_seconds:
+                reason = f"{seconds:.2f} s, batch.max_seconds is {config.max_seconds:g}"
+            else:
+                count = int(self.manifest.label_lengths(self.tokenizer)[index])
+                reason = f"{count + 1} labels with EOS, batch.max_labels is {config.max_labels}"
+            yield BadUtterance(self.manifest.id(index), reason)
 
     def _nothing_left(self, epoch: int) -> str:
         where = ", ".join(str(file.path) for file in self.manifest.files)
         return (
             f"{where}: no utterance is left for sub-epoch {epoch} (order.partition {self.reading.order.partition}, "
-            f"batch.max_labels {self.reading.batch.max_labels}); use more data, fewer parts or a higher limit"
+            f"batch.max_labels {self.reading.batch.max_labels}, batch.max_seconds {self.reading.batch.max_seconds}); "
+            "use more data, fewer parts or a higher limit"
         )
 
 

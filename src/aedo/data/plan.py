@@ -51,7 +51,7 @@ def training_plan(
         space = chosen.space if order.kind == "fixed" else lengths
         chosen = chosen._replace(rates=rates, lengths=lengths, space=space)
     groups = _buckets(chosen, order.buckets) if order.kind == "bucket" else [chosen]
-    batches = _filled(groups, batch, progress)
+    batches = _filled(groups, batch, _too_much(batch, sizes, sample_rate), progress)
     if order.kind in ("bucket", "fixed"):
         state = np.random.RandomState([seed_offset(seed, rank), epoch, BATCH_ORDER])
         batches = [batches[i] for i in state.permutation(len(batches))]
@@ -62,7 +62,8 @@ def evaluation_plan(batch: BatchConfig, sizes: Sizes, sample_rate: int, progress
     """All utterances at their own speed, by falling length."""
     order = longest_first(sizes.samples)
     lengths, rates = sizes.samples[order], np.full(len(order), sample_rate, dtype=np.int64)
-    return _filled([Candidates(sizes.utterances[order], rates, lengths, lengths, sizes.labels[order])], batch, progress)
+    everyone = Candidates(sizes.utterances[order], rates, lengths, lengths, sizes.labels[order])
+    return _filled([everyone], batch, _too_much(batch, sizes, sample_rate), progress)
 
 
 def _candidates(speed: SpeedConfig | None, sizes: Sizes, sample_rate: int, *, spacious: bool) -> Candidates:
@@ -85,13 +86,24 @@ def _buckets(candidates: Candidates, count: int) -> list[Candidates]:
     return [candidates.take(np.sort(positions)) for positions in np.array_split(by_length, count)]
 
 
-def _filled(groups: Sequence[Candidates], config: BatchConfig, progress: Progress) -> list[PlannedBatch]:
+def _too_much(config: BatchConfig, sizes: Sizes, sample_rate: int) -> Int64 | None:
+    """Numbers of the utterances with more labels or seconds than are allowed; None where there are no limits."""
+    if config.max_labels is None and config.max_seconds is None:
+        return None
+    many = sizes.labels + 1 > (np.inf if config.max_labels is None else config.max_labels)  # EOS counts
+    long = sizes.samples > (np.inf if config.max_seconds is None else config.max_seconds * sample_rate)
+    return sizes.utterances[many | long]
+
+
+def _filled(
+    groups: Sequence[Candidates], config: BatchConfig, too_much: Int64 | None, progress: Progress
+) -> list[PlannedBatch]:
     batches: list[PlannedBatch] = []
     homeless: list[Int64] = []  # left out of a group in which there is nobody else
     for group in groups:
         left_out = np.zeros(len(group.utterances), dtype=np.bool_)
-        if config.max_labels is not None:
-            left_out = group.labels + 1 > config.max_labels  # EOS counts
+        if too_much is not None:
+            left_out = np.isin(group.utterances, too_much)
         filled = fill_batches(
             group,
             left_out,

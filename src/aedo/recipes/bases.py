@@ -19,6 +19,7 @@ from aedo.losses.ctc import CtcConfig
 from aedo.model.conformer import ConformerConfig
 from aedo.nn.attention import SelfAttentionConfig
 from aedo.nn.positions import TransformerXLPositionsConfig
+from aedo.recipes.bases_later import base_espnet_conformer10, base_large
 from aedo.schedule import ByEpoch, Leg, PiecewiseLinear, WarmupInverseSqrt
 from aedo.train.config import TrainConfig
 from aedo.train.gradients import GradientConfig
@@ -254,6 +255,8 @@ BASES: dict[str, Callable[[], Experiment]] = {
     "24gb-v5": base_24gb_v5,
     "24gb-v6": base_24gb_v6,
     "conformer": base_conformer,
+    "large": base_large,
+    "espnet-conformer10": base_espnet_conformer10,
 }
 
 PARENTS: dict[str, str] = {
@@ -266,6 +269,8 @@ PARENTS: dict[str, str] = {
     "24gb-v5": "24gb-v4",
     "24gb-v6": "24gb-v5",
     "conformer": "11gb",
+    "large": "24gb-v6",
+    "espnet-conformer10": "11gb",
 }
 """The base each one is a difference from."""
 

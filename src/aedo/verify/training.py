@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,8 @@ NOISE = 1e-4
 TINY = 1e-6
 """Gradients below this share of the largest norm are rounding errors: differences are measured against it instead."""
 
+M = TypeVar("M", bound=nn.Module)
+
 _FOREIGN = {"labels": "normalized", "sum": "unnormalized"}
 
 
@@ -36,7 +39,7 @@ class Totals:
     """To differentiate."""
 
 
-def without_randomness(model: AED) -> AED:
+def without_randomness(model: M) -> M:
     """Training mode in which only BatchNorm behaves as in training."""
     model.train()
     for module in model.modules():

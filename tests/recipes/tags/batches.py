@@ -10,6 +10,7 @@ SPELLED: dict[str, Sets] = {
     ),
     "maxseqs50": ("24gb-v6", {"batch.max_utterances": 50}),
     "maxlabels200": ("24gb-v6", {"batch.max_labels": 200}),
+    "maxsecs195e_1": ("24gb-v6", {"batch.max_seconds": 19.5}),
     "nomaxlabels": ("24gb-v6", {"batch.max_labels": None}),
     "laplace500": ("24gb-v6", {"order.kind": "laplace", "order.bin_size": 500}),
     "sortbatch": ("24gb-v6", {"order.kind": "sorted"}),

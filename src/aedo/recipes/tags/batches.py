@@ -60,6 +60,16 @@ def no_max_labels(e: Experiment) -> Experiment:
     return e.with_("batch.max_labels", None)
 
 
+@tag("maxsecs{seconds:number}", seconds=Range(0.1, 36_000))
+def max_seconds(e: Experiment, seconds: float) -> Experiment:
+    """Leave out longer utterances (maxsecs30; maxsecs195e_1 = 19.5), by their length before speed perturbation.
+
+    Why: memory grows with the square of the longest one.  The reference's later recipes have 19.5 instead of a limit
+    of labels.
+    """
+    return e.with_("batch.max_seconds", seconds)
+
+
 @tag("laplace{utterances:count}", utterances=Range(1, 10_000_000))
 def laplace_order(e: Experiment, utterances: int) -> Experiment:
     """Shuffle, cut into bins of so many utterances, sort the bins by length alternately up and down.
