@@ -26,7 +26,7 @@ ENOUGH, AT_MOST = 0.03, 600
 """Loss per label at which to stop, and updates."""
 SETTLING = 20
 """Updates at a tenth of the rate behind it, in which the running statistics come to rest."""
-QUICK = ("declstm2", "ctconly")
+QUICK = ("trafodec", "ctconly")
 """Variants that every run of the tests tries."""
 
 

@@ -35,6 +35,7 @@ CONFIG = {
 XL = {"with_bias": True, "with_linear_pos": True, "with_pos_bias": True, "learnable_pos_emb": False}
 VARIANTS: dict[str, dict[str, Any]] = {
     "lstm": {},
+    "heads": {"lstm_decoder": {**LSTM, "att_num_heads": 3}},
     "legacy": {"behavior_version": 16, "self_att": {**XL, "separate_pos_emb_per_head": True}},
     "transformer": {"lstm_decoder": None, "trafo_decoder": {**TRANSFORMER, "ff_activation": "relu"}},
     "ctc": {"lstm_decoder": None, "aux_loss_layers": [1], "conv_norm": "LayerNorm eps=1e-6"},
@@ -47,7 +48,7 @@ def experiment_for(config: dict[str, Any]) -> Experiment:
     decoder: dict[str, Any] | None = None
     if config["lstm_decoder"]:
         decoder = {"kind": "lstm", "embedding_dim": 10, "attention_dim": 14, "lstm_dim": 12, "readout_dim": 22}
-        decoder["zoned_output"] = True
+        decoder |= {"zoned_output": True, "attention_heads": config["lstm_decoder"].get("att_num_heads", 1)}
     elif config["trafo_decoder"]:
         decoder = {"kind": "transformer", "layers": 3, "dim": 24, "heads": 3}
         decoder["feed_forward"] = {"dim": 20, "activation": "relu"}
@@ -75,9 +76,13 @@ def experiment_for(config: dict[str, Any]) -> Experiment:
 
 
 def write(folder: Path, variant: str) -> None:
-    torch.manual_seed(3)
     config = {**CONFIG, **VARIANTS[variant]}
-    experiment = experiment_for(config)
+    write_folder(folder, config, experiment_for(config))
+
+
+def write_folder(folder: Path, config: dict[str, Any], experiment: Experiment) -> None:
+    """A folder of a model with 17 labels, its numbers our own."""
+    torch.manual_seed(3)
     model = experiment.build_model(17)
     torch.save({"model": export_state(model), "epoch": 1, "step": 0}, folder / "checkpoint.pt")
     (folder / "config.json").write_text(json.dumps(config))

@@ -113,7 +113,7 @@ def test_every_gradient_has_a_line_on_request(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda c: c["lstm_decoder"].update(att_num_heads=2), "lstm_decoder.att_num_heads must be 1"),
+        (lambda c: c["lstm_decoder"].update(att_num_heads=2), "att_num_heads is 2, but the checkpoint's is 1"),
         (lambda c: c.update(ff_activation="gelu"), "ff_activation is 'gelu'"),
         (lambda c: c.update(conv_norm="GroupNorm"), "conv_norm is 'GroupNorm'"),
         (lambda c: c["self_att"].update(with_bias=True), "self_att: no attention for with_bias True"),

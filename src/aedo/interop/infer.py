@@ -230,6 +230,7 @@ def _decoder(shapes: Shapes, unseen: Unseen) -> tuple[dict[str, Any] | None, int
             "kind": "lstm",
             "embedding_dim": embedding,
             "attention_dim": shapes.of("enc_ctx.weight", 2)[1],
+            "attention_heads": shapes.of("energy.weight", 2)[1],
             "lstm_dim": shapes.of("s.rec_weight", 2)[1],
             "readout_dim": shapes.of("readout_in.weight", 2)[1],
             "zoned_output": unseen.zoned_output,

@@ -47,6 +47,7 @@ STATED = {
     "merge_conv_kernel": "encoder.merge_kernel",
     "lstm_decoder.embed_dim": "decoder.embedding_dim",
     "lstm_decoder.key_dim": "decoder.attention_dim",
+    "lstm_decoder.att_num_heads": "decoder.attention_heads",
     "lstm_decoder.lstm_dim": "decoder.lstm_dim",
     "lstm_decoder.readout_dim": "decoder.readout_dim",
     "trafo_decoder.num_layers": "decoder.layers",
@@ -234,8 +235,6 @@ def _decoder(said: Description) -> dict[str, Any]:
             "decoder.feed_forward.activation": said.activation("trafo_decoder.ff_activation"),
         }
     if said.config.get("lstm_decoder"):
-        if said.get("lstm_decoder.att_num_heads", int, 1) != 1:
-            raise said.refuse("lstm_decoder.att_num_heads must be 1")
         return {
             "decoder.zone_cell": said.get("lstm_decoder.zoneout_cell", float, 0.15),
             "decoder.zone_hidden": said.get("lstm_decoder.zoneout_output", float, 0.05),

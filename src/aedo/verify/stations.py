@@ -41,7 +41,7 @@ class Pass:
 class Value(NamedTuple):
     part: str
     ours: Tensor
-    """Valid positions only, joined: [sum of T, ...], [sum of T', ...], [N, ...], [N, T'] or as it is."""
+    """Valid positions only, joined: [sum of T, ...], [sum of T', ...], [N, ...], [N, T', heads] or as it is."""
     axis: Axis
 
 
@@ -90,14 +90,14 @@ class Stations:
         assert self.packing is not None
         taken = self.packing.take(expected)
         if axis == "attention":
-            taken = taken.reshape(len(taken), -1)
-            return taken.masked_fill(~self._inside(taken.shape[1]), 0.0)
+            return self._only_inside(taken.reshape(*taken.shape[:2], -1))
         return taken
 
-    def _inside(self, frames: int) -> Tensor:
-        """[N, T'] which frames belong to each packed label's utterance."""
+    def _only_inside(self, values: Tensor) -> Tensor:
+        """[N, T', heads], zero on frames that do not belong to the label's utterance."""
         assert self.packing is not None
-        return torch.arange(frames) < self.frames[self.packing.rows][:, None]
+        inside = torch.arange(values.shape[1]) < self.frames[self.packing.rows][:, None]
+        return values.masked_fill(~inside[..., None], 0.0)
 
     def _add(self, part: str, name: str, ours: Tensor, axis: Axis) -> None:
         self.values[name] = Value(part, ours, axis)
@@ -139,9 +139,9 @@ class Stations:
             state, embedded, context = recorded["readout"][0].tensor_split([sizes[0], sum(sizes)], -1)
             self._add("decoder", "dec_input_embed", embedded, "labels")
             self._add("decoder", "dec_s", state, "labels")
-            for name, steps in (("dec_energy", recorded["energy"]), ("att_weights", recorded["weights"])):
-                joined = torch.cat([step.reshape(len(step), -1) for step in steps])
-                self._add("decoder", name, joined.masked_fill(~self._inside(joined.shape[1]), 0.0), "attention")
+            self._add("decoder", "dec_energy", self._only_inside(torch.cat(recorded["energy"])), "attention")
+            weights = torch.cat(recorded["weights"]).transpose(1, 2)  # [N, T', heads]
+            self._add("decoder", "att_weights", self._only_inside(weights), "attention")
             self._add("decoder", "dec_att", context, "labels")
         if isinstance(model.decoder, TransformerDecoder):
             for name in ("dec_in", *(f"dec_layer_{number + 1}" for number in range(len(model.decoder.layers)))):
