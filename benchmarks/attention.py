@@ -16,12 +16,13 @@ import resource
 import sys
 import time
 from datetime import date
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 
 from aedo.nn.attention import SelfAttention, SelfAttentionConfig
 from aedo.nn.masks import length_mask
+from aedo.nn.positions import ClippedPositions
 
 BATCH, DIM, HEADS = 4, 512, 8
 KINDS = ("clipped", "transformer_xl", "rotary")
@@ -59,7 +60,7 @@ def build(kind: str, mode: str, fused: bool) -> SelfAttention:
             "fused": "always" if fused else "never",
         }
     ).build(DIM)
-    if kind == "clipped":
+    if isinstance(attention.position, ClippedPositions):
         torch.nn.init.normal_(attention.position.table.weight)
     return attention.train(mode != "recognition")
 
@@ -71,11 +72,12 @@ def run(attention: SelfAttention, frames: int) -> torch.Tensor:
     mask = length_mask(torch.tensor([frames, frames - 2, 3 * frames // 4, frames // 2]), frames, device)
     if not attention.training:
         with torch.no_grad():
-            return attention(x, mask)[mask].cpu()
+            return cast(torch.Tensor, attention(x, mask))[mask].cpu()
     attention.zero_grad()
     y = attention(x.requires_grad_(), mask)[mask]
     y.square().sum().backward()
-    return y.detach().cpu()
+    output: torch.Tensor = y.detach().cpu()
+    return output
 
 
 def clock(device: str) -> float:

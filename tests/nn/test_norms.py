@@ -50,7 +50,7 @@ def test_norms_of_blocks_are_what_they_are_called() -> None:
     with torch.no_grad():
         for norm in (layer, no_bias, rms):
             norm.weight.copy_(torch.tensor([1.0, -2, 3, 0]))
-        layer.bias.fill_(0.5)
+        layer.get_parameter("bias").fill_(0.5)
     centred = (x - x.mean(-1, keepdim=True)) / (x.var(-1, correction=0, keepdim=True) + 1e-6).sqrt()
     torch.testing.assert_close(no_bias(x), centred * no_bias.weight)
     torch.testing.assert_close(layer(x), no_bias(x) + 0.5)

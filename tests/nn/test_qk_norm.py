@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from aedo.nn.attention import SelfAttention, SelfAttentionConfig
+from aedo.nn.positions import ClippedPositions
 from aedo.nn.qk_norm import L2QKNorm, LayerQKNorm
 
 
@@ -14,7 +15,7 @@ def build(qk_norm: str | None, kind: str) -> SelfAttention:
     torch.manual_seed(0)
     config: dict[str, Any] = {"heads": 2, "dropout": 0.0, "position": {"kind": kind}, "qk_norm": qk_norm}
     attention = SelfAttentionConfig.model_validate(config).build(8).double()
-    if kind == "clipped":
+    if isinstance(attention.position, ClippedPositions):
         torch.nn.init.normal_(attention.position.table.weight)
     return attention
 
@@ -26,7 +27,7 @@ def test_the_length_of_queries_and_keys_says_nothing(qk_norm: str, kind: str) ->
     with torch.no_grad():
         attention.qkv.weight.mul_(100)  # far above what the norms add to what they divide by
         before = attention(x, mask)
-        attention.qkv.weight.unflatten(0, (2, 3, 4))[:, :2].mul_(7.0)  # by head; queries and keys
+        attention.qkv.weight.view(2, 3, 4, 8)[:, :2].mul_(7.0)  # by head; queries and keys
     torch.testing.assert_close(attention(x, mask), before, rtol=1e-5, atol=1e-5)
 
 
@@ -51,6 +52,8 @@ def test_position_scores_see_the_normed_query_and_no_scale() -> None:
     attention = build("l2", "clipped")
     x, mask = torch.randn(1, 5, 8).double(), torch.ones(1, 5, dtype=torch.bool)
     query, key, value = attention.qkv(x).view(1, 5, 2, 3, 4).permute(3, 0, 2, 1, 4)
+    assert isinstance(attention.position, ClippedPositions)
+    assert isinstance(attention.qk_norm, L2QKNorm)
     table, context = attention.position.table.weight, torch.zeros(5, 2, 4).double()
     with torch.no_grad():
         attention.qk_norm.scale.copy_(torch.tensor([0.5, 9.0]))

@@ -198,7 +198,8 @@ class TransformerDecoderBlock(nn.Module):
     def _end(self, x: Tensor, context: Tensor) -> Tensor:
         """What follows the attention to the encoder."""
         x = x + self.dropout(context)
-        return x + self.dropout(self.ff(self.ff_norm(x)))
+        y: Tensor = x + self.dropout(self.ff(self.ff_norm(x)))
+        return y
 
 
 class AuxiliaryHead(nn.Module):

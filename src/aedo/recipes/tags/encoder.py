@@ -169,7 +169,8 @@ def transformer_xl_positions(e: Experiment) -> Experiment:
     Why: positions of any distance, and biases that let a head prefer a distance whatever the frame.  Source: Dai et
     al. 2019.  The dropout on positions stays as it is.
     """
-    dropout = e.encoder.attention.position.dropout
+    position = e.encoder.attention.position
+    dropout = position.dropout if position.kind in ("clipped", "transformer_xl") else 0.0
     return e.with_("encoder.attention.position", TransformerXLPositionsConfig(dropout=dropout))
 
 
