@@ -256,17 +256,20 @@ def _transformer(shapes: Shapes) -> tuple[dict[str, Any], int]:
     logits = shapes.state.get("decoder.logits.weight")
     embedding = shapes.state["decoder.input_embedding.weight"]
     shared = logits is not None and logits.shape == embedding.shape and torch.equal(logits, embedding)
+    rotary = rms and gated  # the two come together in this family; neither shows in the shapes
+    possible = (n for n in range(8, 0, -1) if dim % n == 0 and not (rotary and dim // n % 2))
     return {
         "kind": "transformer",
         "layers": layers,
         "dim": dim,
+        "heads": next(possible, 1),  # 8 in the reference, if that can be
         "feed_forward": {
             "dim": ff,
             "activation": "swiglu" if gated else "relu",
             "bias": shapes.has(f"{first}.ff.linear_ff.bias"),
         },
         "norm": "rms" if rms else "layer",
-        "rotary": rms and gated,  # the two come together in this family; neither shows in the shapes
+        "rotary": rotary,
         "self_attention_bias": shapes.has(f"{first}.self_att.qkv.bias"),
         "shared_embedding": shared,
         "embedding_scale": math.sqrt(dim) if shared else 1.0,  # the reference's defaults
