@@ -29,7 +29,7 @@ from aedo.model.frontend import ConvFrontendConfig
 from aedo.model.initialize import InitializationConfig
 from aedo.model.lstm_decoder import LstmDecoderConfig
 from aedo.model.transformer_decoder import TransformerDecoderConfig
-from aedo.search.beam import SearchConfig
+from aedo.search.config import OF_CTC, OF_DECODER, SearchConfig
 from aedo.train.config import TrainConfig
 
 
@@ -98,6 +98,11 @@ class Experiment(Part):
             raise ValueError(f"ctc.scales has {len(self.ctc.scales)} values for {len(self.ctc.layers)} ctc.layers")
         if self.decoder is None and not self.ctc.layers:
             raise ValueError("nothing to train: there is neither a decoder nor a CTC head")
+        kind = self.search.kind
+        if kind in OF_DECODER and self.decoder is None:
+            raise ValueError(f"search.kind {kind} needs a decoder: there is none")
+        if kind in OF_CTC and not self.ctc.layers:
+            raise ValueError(f"search.kind {kind} needs a CTC head: ctc.layers is empty")
         audio, features = self.audio.sample_rate, self.features.sample_rate
         if audio != features:
             raise ValueError(f"features.sample_rate {features} differs from audio.sample_rate {audio}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aedo.data.text import CharTokenizer
-from aedo.search.beam import SearchConfig
+from aedo.search.config import SearchConfig
 from aedo.search.recognize import Recognizer
 from aedo.verify.folder import GoldenFolder
 from tests.golden.models import FOLDER, loaded

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -84,7 +85,8 @@ def test_recog_writes_one_line_an_utterance_and_the_totals(run: RunFolder) -> No
     totals = results(run, "epoch-0002", "test")
     assert totals["set"] == "test"
     assert totals["checkpoint"] == "epoch-0002"
-    assert totals["search"] == {"method": "beam", "beam": 3, "length_normalization": 1.0}
+    assert totals["search"]["method"] == "joint"  # type: ignore[index]
+    assert totals["search"]["beam"] == 3  # type: ignore[index]
     assert totals["words"] == sum(len(text.split()) for text in TEXTS)
     assert totals["utterances"] == 4
     assert totals["audio_seconds"] == pytest.approx(0.6 + 0.8 + 1.0 + 1.2)
@@ -107,15 +109,36 @@ def test_recog_keeps_what_is_decoded_until_checkpoint_search_or_data_change(run:
 
 
 def test_other_searches_do_not_overwrite_the_run_s_own(run: RunFolder) -> None:
-    call("recog", run.path, "--sets", "dev", "--checkpoint", "last", "--beam", "1")
-    call("recog", run.path, "--sets", "dev", "--checkpoint", "last", "--ctc-greedy")
-    call("recog", run.path, "--sets", "dev", "--checkpoint", "last", "--beam", "3")
-    found = {path.name: results(run, path.name, "dev")["search"] for path in run.recog_folder.iterdir()}
-    assert found == {
-        "epoch-0002": {"method": "beam", "beam": 3, "length_normalization": 1.0},
-        "epoch-0002+beam1": {"method": "beam", "beam": 1, "length_normalization": 1.0},
-        "epoch-0002+ctc-greedy": {"method": "ctc-greedy"},
+    def recog(*options: str) -> None:
+        call("recog", run.path, "--sets", "dev", "--checkpoint", "last", *options)
+
+    recog("--beam", "1")
+    recog("--ctc-greedy")
+    recog("--beam", "3")
+    recog("--search", "attention", "--beam", "1")
+    recog("--search", "joint-time")
+    recog("--search", "ctc-prefix")
+    recog("--search", "ctc")
+    found: dict[str, Any] = {path.name: results(run, path.name, "dev")["search"] for path in run.recog_folder.iterdir()}
+    assert {name: (search["method"], search.get("beam")) for name, search in found.items()} == {
+        "epoch-0002": ("joint", 3),
+        "epoch-0002+beam1": ("joint", 1),
+        "epoch-0002+ctc-greedy": ("ctc-greedy", None),
+        "epoch-0002+attention+beam1": ("beam", 1),
+        "epoch-0002+joint-time": ("joint_time", 3),
+        "epoch-0002+ctc-prefix": ("ctc_prefix", 3),
     }
+    assert found["epoch-0002+attention+beam1"] == {"method": "beam", "beam": 1, "length_normalization": 1.0}
+
+
+def test_lists_of_the_best_hypotheses_are_written_on_request(run: RunFolder) -> None:
+    call("recog", run.path, "--sets", "dev", "--checkpoint", "last", "--nbest", "2", "--search", "attention")
+    path = run.recog_folder / "epoch-0002+attention" / "dev.jsonl"
+    for line in path.read_text().splitlines():
+        content = json.loads(line)
+        assert len(content["nbest"]) == 2
+        assert content["nbest"][0] == {"hyp": content["hyp"], "score": content["score"]}
+        assert content["nbest"][0]["score"] >= content["nbest"][1]["score"]
 
 
 def test_a_model_without_decoder_is_decoded_by_ctc(tmp_path: Path, data: Path) -> None:
@@ -142,6 +165,8 @@ def test_unusable_audio_counts_as_not_recognised_and_is_named(tmp_path: Path, ru
         (["--data", "nowhere"], "nowhere: no such folder; give --data DIR"),
         (["--device", "tpu9"], "--device tpu9: unknown"),
         (["--beam", "4", "--ctc-greedy"], "--ctc-greedy keeps a single path"),
+        (["--search", "magic"], "--search magic: unknown; use attention, joint, "),
+        (["--search", "joint", "--ctc-greedy"], "contradict each other"),
     ],
 )
 def test_recog_refuses_what_it_cannot_do(finished: RunFolder, options: list[str], message: str) -> None:
@@ -179,17 +204,6 @@ def test_transcribe_goes_on_after_a_bad_file_and_ends_with_status_2(finished: Ru
     assert "missing.wav: audio file is missing" in result.stderr
     assert "bad.wav: audio is unreadable" in result.stderr
     assert [line.split(":")[0] for line in result.stdout.splitlines()] == [str(good)]
-
-
-def test_transcribe_cuts_long_audio_and_tells_the_times(finished: RunFolder, tmp_path: Path) -> None:
-    path = write_audio(tmp_path / "long.wav", 5.0, 1)
-    found = json.loads(call("transcribe", path, "--run", finished.path, "--json", "--max-seconds", "2").stdout)
-    assert found["file"] == str(path)
-    assert found["seconds"] == 5.0
-    assert len(found["pieces"]) >= 3
-    assert found["pieces"][0]["start"] == 0.0
-    assert found["pieces"][-1]["end"] == 5.0
-    assert found["text"] == " ".join(piece["text"] for piece in found["pieces"] if piece["text"])
 
 
 def test_score_shows_totals_speakers_and_aligned_errors(tmp_path: Path) -> None:

@@ -115,6 +115,7 @@ def test_the_batch_changes_nothing(beam: int) -> None:
         prefix_search(frames, scorer, beam=beam, ctc_scale=0.6),
         prefix_search(frames, scorer, beam=beam, ctc_scale=0.6, symbols=2, prune=6.0),
         label_search(scorer, ctc, frames.lengths, beam=beam, ctc_scale=0.6, labels=2),
+        label_search(scorer, ctc, frames.lengths, beam=beam, ctc_scale=0.6, most=REWARD, whole_beam=False),
     )
     for utterance, length in enumerate(lengths):
         row = torch.tensor([utterance])
@@ -123,6 +124,15 @@ def test_the_batch_changes_nothing(beam: int) -> None:
             prefix_search(one, scorer.select(row), beam=beam, ctc_scale=0.6),
             prefix_search(one, scorer.select(row), beam=beam, ctc_scale=0.6, symbols=2, prune=6.0),
             label_search(scorer.select(row), CtcPrefix.of(one), one.lengths, beam=beam, ctc_scale=0.6, labels=2),
+            label_search(
+                scorer.select(row),
+                CtcPrefix.of(one),
+                one.lengths,
+                beam=beam,
+                ctc_scale=0.6,
+                most=REWARD,
+                whole_beam=False,
+            ),
         )
         for batched, single in zip(together, alone, strict=True):
             assert [h.labels for h in batched.hypotheses(utterance)] == [h.labels for h in single.hypotheses(0)]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aedo.data.text import CharTokenizer
 from aedo.errors import UserError
-from aedo.search.beam import SearchConfig
+from aedo.search.config import SearchConfig
 from aedo.search.recognize import Recognizer, batches
 from tests.score.runs import small_experiment
 
@@ -20,7 +20,7 @@ TOKENIZER = CharTokenizer("abc ")
 def recognizer(**changes: int) -> Recognizer:
     torch.manual_seed(1)
     model = small_experiment().build_model(TOKENIZER.size)
-    return Recognizer(model, TOKENIZER, SearchConfig(beam=2, **changes))
+    return Recognizer(model, TOKENIZER, SearchConfig(beam=2, whole_beam=True, **changes))
 
 
 def noise(seconds: float, seed: int) -> np.ndarray:

@@ -29,12 +29,23 @@ def register(app: typer.Typer) -> None:
         data: Annotated[
             Path | None, typer.Option(help="Prepared folder. Default: the one trained on.", show_default=False)
         ] = None,
+        search: Annotated[
+            str,
+            typer.Option(
+                help="attention, joint (decoder and CTC, label by label), joint-time (the same, frame by frame), "
+                "ctc-prefix or ctc (best path). Default: the experiment's, which is joint where it does not say."
+            ),
+        ] = "",
         beam: Annotated[
             int | None, typer.Option(min=1, help="Hypotheses kept. Default: the experiment's.", show_default=False)
         ] = None,
         ctc_greedy: Annotated[
-            bool, typer.Option("--ctc-greedy", help="Best frame path of the last CTC head instead of beam search.")
+            bool, typer.Option("--ctc-greedy", help="Short for --search ctc: best frame path of the last CTC head.")
         ] = False,
+        nbest: Annotated[
+            int, typer.Option(min=0, help="Also write this many hypotheses of every utterance, with their scores.")
+        ] = 0,
+        precision: Annotated[str, typer.Option(help="float32, bfloat16, or int8 (CPU only).")] = "float32",
         device: Annotated[str, typer.Option(help="auto, cpu or cuda; cuda:1 and the like.")] = "auto",
         again: Annotated[bool, typer.Option("--again", help="Decode what is decoded already, too.")] = False,
     ) -> None:
@@ -46,16 +57,23 @@ def register(app: typer.Typer) -> None:
         from aedo.run import RunFolder
         from aedo.score.decode import Decoding
         from aedo.search.choose import choose
+        from aedo.search.config import kind_named
         from aedo.search.device import device_of
+        from aedo.search.precision import precision_of
 
-        if ctc_greedy and beam is not None:
+        if ctc_greedy and search not in ("", "ctc"):
+            raise UserError(f"--ctc-greedy and --search {search} contradict each other: give one of them")
+        kind = kind_named(search or "ctc") if search or ctc_greedy else None
+        if kind == "ctc_greedy" and beam is not None:
             raise UserError("--ctc-greedy keeps a single path: give either it or --beam")
         folder = RunFolder.open(run)
         chosen = choose(folder, checkpoint or None)
         cuts = _sets(folder, sets, data)
         where = device_of(device)
+        bits = precision_of(precision)
         results = [
-            _decode(Decoding(folder, c, where, beam=beam, use_ctc=ctc_greedy), cuts, again=again) for c in chosen
+            _decode(Decoding(folder, c, where, beam=beam, kind=kind, nbest=nbest, precision=bits), cuts, again=again)
+            for c in chosen
         ]
         typer.echo(summary([one.name for one in cuts], results))
 

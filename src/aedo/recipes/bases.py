@@ -21,6 +21,7 @@ from aedo.nn.attention import SelfAttentionConfig
 from aedo.nn.positions import TransformerXLPositionsConfig
 from aedo.recipes.bases_later import base_espnet_conformer10, base_large
 from aedo.schedule import ByEpoch, Leg, PiecewiseLinear, WarmupInverseSqrt
+from aedo.search.config import SearchConfig
 from aedo.train.config import TrainConfig
 from aedo.train.gradients import GradientConfig
 from aedo.train.optimizers import OptimizerConfig
@@ -65,6 +66,7 @@ def base_11gb() -> Experiment:
             learning_rate=WarmupInverseSqrt(peak=2.5e-3, warmup=40_000, norm=40_000),
             optimizer=OptimizerConfig(eps=1e-8, weight_decay=WeightDecayConfig(value=1e-6)),
         ),
+        search=SearchConfig(kind="attention"),  # what all numbers published for these bases were found with
     )
 
 
@@ -236,6 +238,8 @@ def _small(e: Experiment, layers: int, dim: int, labels: int) -> Experiment:
         .with_("train.optimizer.weight_decay.value", 1e-2)
         .with_("train.optimizer.eps", 1e-8)
         .with_("train.eval_utterances", 100)
+        .with_("search.kind", None)
+        .with_("search.ctc_scale", 0.7)  # decoders need more data than CTC
     )
 
 

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from aedo.experiment import Experiment
+from aedo.search.config import FIELDS
 
 
 def unused_fields(e: Experiment) -> dict[str, str]:
     """By dotted field: why it is of no use in this experiment."""
     found: dict[str, str] = {}
     if e.decoder is None:
-        for field in (
-            "loss.decoder_scale",
-            "loss.label_smoothing",
-            "loss.smooth_eos",
-            "search.beam",
-            "search.length_normalization",
-        ):
+        for field in ("loss.decoder_scale", "loss.label_smoothing", "loss.smooth_eos"):
             found[field] = "there is no decoder"
     elif e.decoder.kind == "lstm":
         if e.decoder.readout_dropout.rate == 0:
@@ -42,7 +37,7 @@ def unused_fields(e: Experiment) -> dict[str, str]:
         found["augment.specaugment.max_time_width"] = "augment.specaugment.max_time_share is set"
     if e.order.short_first_epochs == 0:
         found["order.short_first_seconds"] = "order.short_first_epochs is 0"
-    return found | _of_encoder(e) | _of_optimizer(e) | _of_update(e)
+    return found | _of_encoder(e) | _of_optimizer(e) | _of_update(e) | _of_search(e)
 
 
 def _of_encoder(e: Experiment) -> dict[str, str]:
@@ -115,3 +110,13 @@ def _of_update(e: Experiment) -> dict[str, str]:
         if not finetune.turn_epochs:
             found["train.finetune.turn"] = "train.finetune has one way down only"
     return found
+
+
+def _of_search(e: Experiment) -> dict[str, str]:
+    kind = e.search.kind_for(decoder=e.decoder is not None, ctc=bool(e.ctc.layers))
+    used = {"kind", "max_samples", "max_utterances", *FIELDS[kind]}
+    return {
+        f"search.{field}": f"the search is {kind} (aedonly, joint, jointtime and ctcprefix choose another)"
+        for field in type(e.search).model_fields
+        if field not in used
+    }

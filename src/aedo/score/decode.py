@@ -20,8 +20,9 @@ from aedo.experiment import Experiment
 from aedo.files import explained, write_text
 from aedo.run import Checkpoint, RunFolder
 from aedo.score.wer import Pair, score
-from aedo.search.beam import SearchConfig
-from aedo.search.choose import recognizer_of
+from aedo.search.choose import recognizer_of, search_of
+from aedo.search.config import Kind, SearchConfig
+from aedo.search.precision import Precision
 from aedo.search.recognize import Recognition, Recognizer, batches
 
 if TYPE_CHECKING:
@@ -74,7 +75,12 @@ class Decoding:
     beam: int | None = None
     """None: the run's own."""
     use_ctc: bool = False
-    """Best frame path of the last CTC head instead of beam search; models without a decoder always use it."""
+    """Best frame path of the last CTC head; the same as the kind `ctc_greedy`."""
+    kind: Kind | None = None
+    """None: the run's own."""
+    nbest: int = 0
+    """So many hypotheses of every utterance are written beside the best one."""
+    precision: Precision = "float32"
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -83,25 +89,48 @@ class Decoding:
     @cached_property
     def recognizer(self) -> Recognizer:
         """Loaded on first use."""
-        return recognizer_of(self.run, self.checkpoint, self.device, beam=self.beam, use_ctc=self.use_ctc)
+        return recognizer_of(
+            self.run,
+            self.checkpoint,
+            self.device,
+            kind=self._kind(self._own),
+            beam=self.beam,
+            whole_beam=bool(self.nbest),
+            precision=self.precision,
+        )
 
     @property
     def search(self) -> dict[str, Any]:
         """The search as SET.json describes it: what plays a part in its results."""
-        if self.use_ctc or self.experiment.decoder is None:
-            return {"method": "ctc-greedy"}
-        own = self.experiment.search
-        return {"method": "beam", "beam": self.beam or own.beam, "length_normalization": own.length_normalization}
+        own = self._own if self.beam is None else self._own.with_("beam", self.beam)
+        own = own.with_("whole_beam", True) if self.nbest else own
+        lists = {"nbest": self.nbest} if self.nbest else {}
+        bits = {} if self.precision == "float32" else {"precision": self.precision}
+        return {**own.described(self._kind(own)), **lists, **bits}
 
     @property
     def folder(self) -> Path:
         """recog/LABEL for the run's own search, recog/LABEL+WHAT-DIFFERS for others: none overwrites another."""
         changes = []
-        if self.use_ctc and self.experiment.decoder is not None:
-            changes.append("ctc-greedy")
-        elif self.beam not in (None, self.experiment.search.beam):
+        kind = self._kind(self._own)
+        if kind != self._own.kind_for(**self._parts):
+            changes.append({"ctc_greedy": "ctc-greedy"}.get(kind, kind.replace("_", "-")))
+        if kind != "ctc_greedy" and self.beam not in (None, self._own.beam):
             changes.append(f"beam{self.beam}")
+        if self.precision != "float32":
+            changes.append(self.precision)
         return self.run.recog_folder / "+".join((self.checkpoint.label, *changes))
+
+    @cached_property
+    def _own(self) -> SearchConfig:
+        return search_of(self.run)
+
+    @property
+    def _parts(self) -> dict[str, bool]:
+        return {"decoder": self.experiment.decoder is not None, "ctc": bool(self.experiment.ctc.layers)}
+
+    def _kind(self, search: SearchConfig) -> Kind:
+        return "ctc_greedy" if self.use_ctc else self.kind or search.kind_for(**self._parts)
 
 
 def decode_set(
@@ -134,7 +163,8 @@ def decode_set(
             begin = time.perf_counter()
             found = recognizer.recognize_batch([samples for _, samples in usable])
             seconds += time.perf_counter() - begin
-            lines.update({i: _line(cuts.cuts[i], result) for (i, _), result in zip(usable, found, strict=True)})
+            for (i, _), result in zip(usable, found, strict=True):
+                lines[i] = {**_line(cuts.cuts[i], result), **_others(decoding, result)}
             for i, samples in zip(chosen, loaded, strict=True):
                 if isinstance(samples, AudioProblem):
                     lines[i] = _line(cuts.cuts[i], None, samples.reason)
@@ -200,6 +230,15 @@ def _line(cut: MonoCut, result: Recognition | None, problem: str | None = None) 
         "audio": _source(cut),
     }
     return line if problem is None else {**line, "problem": problem}
+
+
+def _others(decoding: Decoding, result: Recognition) -> dict[str, Any]:
+    """The best hypotheses, where asked for."""
+    if not decoding.nbest:
+        return {}
+    decode = decoding.recognizer.tokenizer.decode
+    best = result.hypotheses[: decoding.nbest]
+    return {"nbest": [{"hyp": decode(h.labels), "score": round(h.score, 5)} for h in best]}
 
 
 def _read_ahead(

@@ -13,26 +13,14 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from aedo.config import Part
 from aedo.conventions import EOS
 from aedo.search.hypotheses import NBest
 from aedo.search.scorer import M, S, Scorer
 
 _COMPACT = 0.875
 """Finished utterances leave the batch once no more than this share is still running: leaving copies the memory."""
-
-
-class SearchConfig(Part):
-    beam: int = Field(12, ge=1)
-    """Hypotheses kept per utterance."""
-    length_normalization: float = 1.0
-    """Exponent of the length normalisation."""
-    max_samples: int = Field(3_200_000, gt=0)
-    """Padded samples per recognition batch."""
-    max_utterances: int = Field(200, ge=1)
 
 
 @torch.inference_mode()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+
 import torch
 
 from aedo.errors import UserError
 from aedo.run import Checkpoint, RunFolder
+from aedo.search.config import Kind, SearchConfig
+from aedo.search.precision import Precision
 from aedo.search.recognize import Recognizer
 from aedo.train.keep import best_epochs, fixed_epochs
 
 BEST_PER_MEASURE = 2
 """Checkpoints decoded by default for every dev measure (the reference)."""
+SETTINGS = "search.json"
+"""In the run folder: what was found on dev to be better than the experiment's settings."""
 
 
 def choose(run: RunFolder, which: str | None) -> list[Checkpoint]:
@@ -46,28 +52,51 @@ def preferred(run: RunFolder) -> Checkpoint:
     return (at_end or averages or [run.checkpoint("best" if any(c.scores for c in run.checkpoints()) else "last")])[0]
 
 
+def search_of(run: RunFolder) -> SearchConfig:
+    """The search of a run: the experiment's, with the settings found by `aedo tune`.  UserError where they are bad."""
+    search, path = run.experiment().search, run.path / SETTINGS
+    if not path.is_file():
+        return search
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["settings"]
+        return SearchConfig.model_validate({**search.model_dump(), **found})
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not settings of a search ({error}); run aedo tune again, or remove it") from None
+
+
 def recognizer_of(
     run: RunFolder,
     checkpoint: Checkpoint,
     device: torch.device | str = "cpu",
     *,
+    kind: Kind | None = None,
     beam: int | None = None,
     use_ctc: bool = False,
+    whole_beam: bool = False,
+    precision: Precision = "float32",
 ) -> Recognizer:
-    """The run's model with a checkpoint's weights, its tokenizer, and its search (with another beam, if given).
+    """The run's model with a checkpoint's weights, its tokenizer, and its search (of another kind or beam, if given).
+
+    `whole_beam`: for lists of hypotheses, as the setting of that name.
 
     Raises UserError when a file is missing, damaged or of another model.
     """
-    search = run.experiment().search
+    search = search_of(run)
+    if kind is not None:
+        search = search.with_("kind", kind)
     if beam is not None:
         search = search.with_("beam", beam)
+    if whole_beam:
+        search = search.with_("whole_beam", True)
     tokenizer = run.tokenizer()
     if tokenizer.size != run.vocabulary:
         raise UserError(
             f"{run.tokenizer_folder}: {tokenizer.size} labels, but the run was trained with {run.vocabulary}; "
             "restore the tokenizer of this run"
         )
-    return Recognizer(run.load_model(checkpoint.label, device), tokenizer, search, device, use_ctc=use_ctc)
+    return Recognizer(
+        run.load_model(checkpoint.label, device), tokenizer, search, device, use_ctc=use_ctc, precision=precision
+    )
 
 
 def _best(epochs: list[Checkpoint]) -> set[int]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from aedo.config import Part
+from aedo.errors import UserError
 
 Kind = Literal["attention", "joint", "joint_time", "ctc_prefix", "ctc_greedy"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -27,8 +28,8 @@ class SearchConfig(Part):
     """Hypotheses kept per utterance."""
     length_normalization: float = 1.0
     """Exponent of the length normalisation in the search by attention alone."""
-    ctc_scale: Share = 0.3
-    """Weight of CTC in the joint searches; the decoder has the rest of 1."""
+    ctc_scale: Share = 0.5
+    """Weight of CTC in the joint searches; the decoder has the rest of 1.  `aedo tune` finds it on dev."""
     length_reward: float = 0.0
     """Added for every label by the joint searches."""
     considered: int | None = Field(40, ge=1)
@@ -65,8 +66,8 @@ class SearchConfig(Part):
 
     def described(self, kind: Kind) -> dict[str, object]:
         """What plays a part in the results of this kind of search, for the files that hold them."""
-        fields = ("kind", *FIELDS[kind])
-        return {**self.model_dump(mode="json", include=set(fields)), "kind": kind}
+        method = {"attention": "beam", "ctc_greedy": "ctc-greedy"}.get(kind, kind)
+        return {"method": method, **self.model_dump(mode="json", include=set(FIELDS[kind]))}
 
 
 _TIME: tuple[str, ...] = ("beam", "considered", "recombination", "soft_collapse", "skip_blank", "prune")
@@ -85,3 +86,28 @@ FIELDS: dict[Kind, tuple[str, ...]] = {
     "ctc_greedy": (),
 }
 """The fields that each kind looks at, beside those of the batches."""
+
+NAMES: dict[str, Kind] = {
+    "attention": "attention",
+    "joint": "joint",
+    "joint-time": "joint_time",
+    "ctc-prefix": "ctc_prefix",
+    "ctc": "ctc_greedy",
+}
+"""How the searches are named on the command line."""
+
+
+def kind_named(name: str) -> Kind:
+    """UserError where there is no such search."""
+    if name not in NAMES:
+        raise UserError(f"--search {name}: unknown; use {', '.join(NAMES)}")
+    return NAMES[name]
+
+
+def check_kind(kind: Kind, *, decoder: bool, ctc: bool) -> None:
+    """UserError where the model lacks what the search needs."""
+    name = next(name for name, value in NAMES.items() if value == kind)
+    if kind in OF_DECODER and not decoder:
+        raise UserError(f"this model has no decoder, which the search {name} needs; use ctc or ctc-prefix")
+    if kind in OF_CTC and not ctc:
+        raise UserError(f"this model has no CTC head, which the search {name} needs; use attention")

@@ -2,7 +2,7 @@
 
 R utterances, T frames, K hypotheses, W labels considered, V labels of the vocabulary; blank = V, the last.
 
-Of a hypothesis y: n_t and b_t, log probabilities that the first t frames give y and end in its last label or in a blank.
+Of a hypothesis y: n_t and b_t, log probabilities that the first t frames give y and end in its last label or a blank.
 Then, with p_t the frames' log probabilities and f_t(v) = b_t + n_t (b_t alone where v repeats the last label),
 
     prefix score of y v  =  log sum over t of  f_t-1(v) p_t(v)

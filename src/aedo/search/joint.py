@@ -14,7 +14,6 @@ et al. 2017.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -74,24 +73,24 @@ def label_search(
         torch.zeros(len(limits), 1, dtype=torch.int64, device=device),
         torch.zeros(len(limits), 1, dtype=torch.bool, device=device),
     )
-    steps = limits.to(device)
+    steps, over = limits.to(device), torch.zeros(len(limits), dtype=torch.bool)
     finished: list[NBest] = []
     places: list[Tensor] = []
     for step in range(int(limits.max()) + 1 if len(limits) else 0):
         beams, back = _extended(beams, ahead, ctc, prefix, ctc_scale, beam, labels, step < steps)
-        done = _done(beams, most * (steps - step), whole_beam).cpu()
-        waiting = int((~done).sum())
+        done = _done(beams, most * (steps - step), whole_beam).cpu() | over
+        if (done & ~over).any():  # results are taken at once: what the others do must not change them
+            out = beams.at((done & ~over).nonzero()[:, 0].to(device))
+            scores = out.scores.masked_fill(~out.ended, float("-inf"))
+            finished.append(ranked(out.labels, out.lengths, scores, step + 1))
+            places.append(out.rows.cpu())
+        over, waiting = done, int((~done).sum())
+        if not waiting:
+            break
         here = torch.arange(len(done), device=device)
         if waiting <= _COMPACT * len(done):
-            out = beams.at(done.nonzero()[:, 0].to(device))
-            finished.append(
-                ranked(out.labels, out.lengths, out.scores.masked_fill(~out.ended, float("-inf")), step + 1)
-            )
-            places.append(out.rows.cpu())
-            if not waiting:
-                break
             here = (~done).nonzero()[:, 0].to(device)
-            beams, scorer, steps = beams.at(here), scorer.select(here), steps[here]
+            beams, scorer, steps, over = beams.at(here), scorer.select(here), steps[here], over[~done]
             ctc = None if ctc is None else ctc.select(here)
         newest, back = beams.labels[..., -1], back[here]
         if ctc is not None and prefix is not None:

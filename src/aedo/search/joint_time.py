@@ -80,7 +80,8 @@ def prefix_search(
     likely = frames.log_probs[..., :wide].topk(min(symbols or wide, wide), -1)  # of all frames at once, [R, T, W]
     values, candidates = likely.values, likely.indices
     hypotheses = _empty(frames, beam)
-    ahead, state = None, None
+    ahead: Tensor | None = None
+    state: Any = None
     if scorer is not None:
         ahead, state = scorer.step(None, scorer.start())
         everywhere = torch.arange(len(frames.lengths), device=ahead.device)

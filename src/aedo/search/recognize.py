@@ -18,9 +18,10 @@ from aedo.errors import UserError
 from aedo.model.aed import AED
 from aedo.model.encoder import Encoded
 from aedo.model.labels import Labels
-from aedo.search.beam import SearchConfig, beam_search
-from aedo.search.ctc import ctc_greedy
-from aedo.search.hypotheses import Hypothesis, NBest
+from aedo.search.config import OF_DECODER, Kind, SearchConfig, check_kind
+from aedo.search.hypotheses import Hypothesis
+from aedo.search.precision import Precision, computing, lowered
+from aedo.search.run_search import run_search
 
 Samples = npt.NDArray[np.float32]
 
@@ -32,7 +33,7 @@ class Recognition:
     labels: tuple[int, ...]
     """Of the best hypothesis, without EOS."""
     score: float
-    """Beam search: mean log probability per label; CTC: log probability of the best frame path."""
+    """Attention: mean log probability per label; CTC: log probability of the best frame path; others: their own."""
     hypotheses: tuple[Hypothesis, ...]
     """All that the search kept, the best first; none where the audio is too short for a single frame."""
     attention: npt.NDArray[np.float32] | None = None
@@ -42,8 +43,15 @@ class Recognition:
 _NOTHING = Recognition("", (), 0.0, ())
 
 
+@dataclass(frozen=True)
+class EncodedBatch:
+    audible: tuple[int, ...]
+    """Which of the utterances given are encoded: those with at least one frame."""
+    encoded: Encoded
+
+
 class Recognizer:
-    """Recognises utterances with a trained model, by beam search or, without a decoder or on request, by CTC.
+    """Recognises utterances with a trained model, by the search of the configuration or, on request, by CTC alone.
 
     Audio must be prepared as for the training: mono, at the model's rate, peak-normalised where the model expects it.
     """
@@ -56,13 +64,15 @@ class Recognizer:
         device: torch.device | str = "cpu",
         *,
         use_ctc: bool = False,
+        precision: Precision = "float32",
     ) -> None:
-        if use_ctc and not model.ctc_layers:
-            raise UserError("this model has no CTC head; recognise with the decoder's beam search")
-        self.device = torch.device(device)
-        self.model = model.to(self.device).eval()
+        parts = {"decoder": model.decoder is not None, "ctc": bool(model.ctc_layers)}
+        self.kind: Kind = "ctc_greedy" if use_ctc else config.kind_for(**parts)
+        check_kind(self.kind, **parts)
+        self.device, self.precision = torch.device(device), precision
+        self.model = lowered(model.to(self.device).eval(), precision, self.device)
         self.tokenizer, self.config = tokenizer, config
-        self.use_ctc = use_ctc or model.decoder is None
+        self.use_ctc = self.kind not in OF_DECODER
 
     def recognize(self, audio: Sequence[Samples], *, attention: bool = False) -> list[Recognition]:
         """One result for each utterance ([N] float32), in the order given."""
@@ -77,36 +87,39 @@ class Recognizer:
     @torch.inference_mode()
     def recognize_batch(self, audio: Sequence[Samples], *, attention: bool = False) -> list[Recognition]:
         """All utterances padded to the longest, as one batch."""
+        results = [_NOTHING] * len(audio)
+        batch = self.encode(audio)
+        if batch is None:
+            return results
+        for i, found in zip(batch.audible, self.search(batch.encoded), strict=True):
+            results[i] = found
+        if attention:
+            weights = self._attention(batch.encoded, [results[i].labels for i in batch.audible])
+            for row, i in enumerate(batch.audible):
+                results[i] = replace(results[i], attention=weights[row])
+        return results
+
+    @torch.inference_mode()
+    def encode(self, audio: Sequence[Samples]) -> EncodedBatch | None:
+        """Those utterances that give an encoder frame, padded to the longest; None where none does."""
         lengths = torch.tensor([len(samples) for samples in audio], dtype=torch.int64)
         audible = (self.model.encoder_frames(lengths) > 0).nonzero()[:, 0].tolist()
-        results = [_NOTHING] * len(audio)
         if not audible:
-            return results
+            return None
         lengths = lengths[audible]
         padded = torch.zeros(len(audible), int(lengths.max()))
         for row, i in enumerate(audible):
             padded[row, : len(audio[i])] = torch.from_numpy(audio[i])
-        encoded = self.model.encode(self.model.features(padded.to(self.device), lengths))
-        found = self._search(encoded)
-        for row, i in enumerate(audible):
-            results[i] = self._result(found.hypotheses(row))
-        if attention:
-            weights = self._attention(encoded, [results[i].labels for i in audible])
-            for row, i in enumerate(audible):
-                results[i] = replace(results[i], attention=weights[row])
-        return results
+        with computing(self.precision, self.device):
+            encoded = self.model.encode(self.model.features(padded.to(self.device), lengths))
+        return EncodedBatch(tuple(audible), encoded)
 
-    def _search(self, encoded: Encoded) -> NBest:
-        decoder = self.model.decoder
-        if self.use_ctc or decoder is None:
-            return ctc_greedy(self.model.ctc_log_probs(encoded), encoded.lengths)
-        return beam_search(
-            decoder,
-            decoder.memory(encoded),
-            encoded.lengths,
-            beam=self.config.beam,
-            length_normalization=self.config.length_normalization,
-        )
+    @torch.inference_mode()
+    def search(self, encoded: Encoded) -> list[Recognition]:
+        """One result for each encoded utterance."""
+        with computing(self.precision, self.device):
+            found = run_search(self.model, encoded, self.config, self.kind)
+        return [self._result(found.hypotheses(row)) for row in range(len(encoded.lengths))]
 
     def _result(self, hypotheses: tuple[Hypothesis, ...]) -> Recognition:
         if not hypotheses:

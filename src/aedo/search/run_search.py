@@ -20,6 +20,7 @@ from aedo.search.joint_time import prefix_search
 from aedo.search.scorer import LabelScorer, OfDecoder, PerLabel, Weighted
 
 
+@torch.inference_mode()
 def run_search(model: AED, encoded: Encoded, config: SearchConfig, kind: Kind) -> NBest:
     """The hypotheses of every utterance; what their scores are, the searches say."""
     decoder = model.decoder
@@ -43,9 +44,10 @@ def run_search(model: AED, encoded: Encoded, config: SearchConfig, kind: Kind) -
             frames.lengths,
             beam=config.beam,
             ctc_scale=config.ctc_scale,
-            labels=config.considered,
-            most=_most(config),
-            whole_beam=config.whole_beam,
+            labels=config.considered if config.ctc_scale < 1 else None,  # a decoder without a say has no best labels
+            most=max(config.length_reward, 0.0),
+            # Coverage and an internal language model have no bound worth computing.
+            whole_beam=config.whole_beam or bool(config.coverage_scale or config.internal_lm_scale),
         )
     frames = Frames.of(log_probs, encoded.lengths, soft_collapse=config.soft_collapse, skip_blank=config.skip_blank)
     return prefix_search(
@@ -77,10 +79,3 @@ def joint_scorer(model: AED, encoded: Encoded, config: SearchConfig) -> LabelSco
         vocabulary = model.ctc_log_probs(encoded).shape[-1] - 1
         parts.append((config.length_reward, PerLabel.length(vocabulary, encoded.states.device)))
     return Weighted(parts)
-
-
-def _most(config: SearchConfig) -> float:
-    """The most that the scorers can add to a hypothesis in a step."""
-    if config.coverage_scale or config.internal_lm_scale:
-        return float("inf")  # no bound worth computing: the search goes on until all hypotheses have ended
-    return max(config.length_reward, 0.0)

@@ -85,7 +85,7 @@ def ctc_only(e: Experiment) -> Experiment:
     12 layers.
     """
     layers, top = e.ctc.layers, e.encoder.layers
-    e = e.with_("decoder", None)
+    e = e.with_("search.kind", None).with_("decoder", None)
     return e if top in layers else e.with_("ctc.layers", (*layers, top))
 
 
