@@ -31,7 +31,11 @@ _JUDGED = 1.0
 """Seconds of audio without which nobody can tell speech from noise by its level: taken as speech."""
 _CLICK = 0.08
 """Shorter sounds, in seconds, are no speech."""
-_STEADY = 4.0
+_BELOW_TOP = 35.0
+"""What is fainter than the loudest around by more decibels is no speech either: noise behind digital silence."""
+_ENOUGH = 2.0
+"""Seconds that tell what the noise is before or behind a moment."""
+_STEADY = 6.0
 """Speech changes its level by more decibels than this; what does not is noise."""
 
 
@@ -160,13 +164,21 @@ def quietest(sound: Levels) -> int:
 
 
 def _thresholds(sound: Levels, context: int) -> Levels:
-    """[F] levels above which there is speech, by the quietest tenth and the loudest frame around."""
+    """[F] levels above which there is speech, by the quietest tenth before or behind and the loudest frame around.
+
+    The noisier side counts: noise that sets in is not speech, and speech has quiet moments on both sides.
+    """
     step = round(_STEP / _FRAME)
     found = np.empty(len(sound))
     for start in range(0, len(sound), step):
         around = sound[max(0, start - context) : start + step + context]
-        floor = float(np.percentile(around, 10))
-        found[start : start + step] = floor + np.clip(0.3 * (around.max() - floor), *_ABOVE_FLOOR)
+        sides = [
+            side
+            for side in (sound[max(0, start - context) : start], sound[start : start + context])
+            if len(side) * _FRAME >= _ENOUGH
+        ]
+        floor, top = max(float(np.percentile(side, 10)) for side in sides or [around]), float(around.max())
+        found[start : start + step] = max(floor + np.clip(0.3 * (top - floor), *_ABOVE_FLOOR), top - _BELOW_TOP)
     return np.maximum(found, _FAINTEST)
 
 
@@ -177,8 +189,8 @@ def _smoothed(sound: Levels) -> Levels:
 
 def _varies(samples: Samples, rate: int) -> bool:
     """Whether the level of a piece changes as that of speech does."""
-    sound = levels(samples, max(1, round(_FRAME * rate)))
+    sound = _smoothed(levels(samples, max(1, round(_FRAME * rate))))
     if len(sound) * _FRAME < _JUDGED:
         return True
-    low, high = np.percentile(sound, (10, 95))
+    low, high = np.percentile(sound, (20, 98))
     return bool(high - low > _STEADY)
