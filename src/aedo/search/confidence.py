@@ -99,7 +99,7 @@ def cross_validated(evidence: Sequence[Evidence], right: Sequence[bool], groups:
         inside = fold == number
         train = [i for i in range(len(right)) if not inside[i]]
         fitted = Calibration.fit([evidence[i] for i in train], [right[i] for i in train], {})
-        for i in np.flatnonzero(inside):
+        for i in np.flatnonzero(inside).tolist():
             found[i] = fitted(evidence[i])
     return found
 

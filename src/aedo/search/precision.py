@@ -37,7 +37,7 @@ def lowered(model: AED, precision: Precision, device: torch.device) -> AED:
         raise UserError(f"--precision int8 runs on the CPU alone, not on {device}; use bfloat16 or --device cpu")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch announces a package that will take this over
-        torch.ao.quantization.quantize_dynamic(
+        torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
             model, {nn.Linear: torch.ao.quantization.per_channel_dynamic_qconfig}, inplace=True
         )
     return model
