@@ -14,6 +14,7 @@ VERBS = (
     "train",
     "sweep",
     "recog",
+    "tune",
     "calibrate",
     "transcribe",
     "align",

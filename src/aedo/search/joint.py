@@ -78,7 +78,7 @@ def label_search(
     places: list[Tensor] = []
     for step in range(int(limits.max()) + 1 if len(limits) else 0):
         beams, back = _extended(beams, ahead, ctc, prefix, ctc_scale, beam, labels, step < steps)
-        done = _done(beams, most * (steps - step), whole_beam).cpu() | over
+        done = (_done(beams, most * (steps - step), whole_beam) | (steps <= step)).cpu() | over
         if (done & ~over).any():  # results are taken at once: what the others do must not change them
             out = beams.at((done & ~over).nonzero()[:, 0].to(device))
             scores = out.scores.masked_fill(~out.ended, float("-inf"))
