@@ -115,8 +115,9 @@ def _of_update(e: Experiment) -> dict[str, str]:
 def _of_search(e: Experiment) -> dict[str, str]:
     kind = e.search.kind_for(decoder=e.decoder is not None, ctc=bool(e.ctc.layers))
     used = {"kind", "max_samples", "max_utterances", *FIELDS[kind]}
+    why = f"the search is {kind} (aedonly, joint, jointtime and ctcprefix choose another)"
     return {
-        f"search.{field}": f"the search is {kind} (aedonly, joint, jointtime and ctcprefix choose another)"
+        f"search.{field}": why if e.decoder is not None else "there is no decoder"
         for field in type(e.search).model_fields
         if field not in used
     }
