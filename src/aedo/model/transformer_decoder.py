@@ -136,9 +136,7 @@ class TransformerDecoderState:
         layers = tuple(KeysValues(keys[at], values[at]) for keys, values in self.layers)
         return TransformerDecoderState(layers, self.weights[at], None if self.lengths is None else self.lengths[at])
 
-    def put(
-        self, columns: Tensor, new: TransformerDecoderState, taken: Tensor
-    ) -> TransformerDecoderState:
+    def put(self, columns: Tensor, new: TransformerDecoderState, taken: Tensor) -> TransformerDecoderState:
         """With the hypotheses of `new` [B, K'] in the places `columns` [B, K'] where `taken` [B, K'] bool."""
         lengths = placed(self._counts(), columns, new._counts(), taken)
         longest = int(lengths.max())
