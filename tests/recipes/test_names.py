@@ -168,6 +168,7 @@ def test_diff_says_which_tag_or_base_set_each_field() -> None:
         "train.learning_rate",
         "train.optimizer.weight_decay.value",
         "train.optimizer.weight_decay.exclude",
+        "search.kind",
     ]
     decay = found["train.optimizer.weight_decay.value"]
     assert (decay.left, decay.left_setter, decay.right, decay.right_setter) == (1e-6, "11gb", 1e-3, "wd1e_3")
