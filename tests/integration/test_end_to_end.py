@@ -70,8 +70,8 @@ def test_recognition_scores_and_reports(run: Path) -> None:
 def test_any_audio_file_is_transcribed(folder: Path, run: Path) -> None:
     audio = next((folder / "data" / "corpus" / "test").rglob("*.flac"))
     plain = aedo("transcribe", audio, "--run", run)
-    assert plain.output.strip("\n").count("\n") == 0
-    (line,) = aedo("transcribe", audio, "--run", run, "--json").output.splitlines()
+    assert plain.stdout.strip("\n").count("\n") == 0
+    (line,) = aedo("transcribe", audio, "--run", run, "--json").stdout.splitlines()
     assert set(json.loads(line)) >= {"file", "text"}
 
 
