@@ -72,6 +72,8 @@ def test_two_ranks_are_one_that_accumulates_two_micro_steps_and_divides(server: 
     assert [update["grad_norm"] for update in first["updates"]] == pytest.approx(norms, rel=1e-4)
     for name, parameter in alone.model.named_parameters():
         assert torch.equal(first["parameters"][name], second["parameters"][name])
+        if name.endswith("depthwise.bias"):  # in front of a BatchNorm: its gradient is rounding alone
+            continue
         # Adam divides by the gradient's size: where that is a sum that cancels, its last bits decide about the step.
         torch.testing.assert_close(first["parameters"][name], parameter.detach(), rtol=1e-4, atol=1e-5)
 
