@@ -11,7 +11,7 @@ demo: $(STAMP)  ## make a speech recogniser from nothing, measure it, write the 
 	$(BIN)/aedo demo --out demo
 
 test: $(STAMP)  ## every test
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal  # a thread for each of two processes
 
 test-tf: $(STAMP)  ## the tests that read TensorFlow checkpoints; downloads TensorFlow
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[tf]'
