@@ -22,7 +22,7 @@ from tests.recipes.published import SWITCHBOARD
 from tests.train.micro import write_data
 
 FEW = 8
-MANY = int(os.environ.get("AEDO_COMBINATIONS", "24"))
+MANY = int(os.environ.get("AEDO_COMBINATIONS", "8"))
 """Seeds of the slow test; as many as there are tags try all tags."""
 
 
