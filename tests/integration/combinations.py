@@ -124,6 +124,8 @@ def micro(experiment: Experiment) -> Experiment:
         e = e.with_("encoder.layers", LAYERS).with_("ctc.layers", tuple(heads_at))
         if isinstance(e.ctc.scales, tuple):
             e = e.with_("ctc.scales", e.ctc.scales[: len(heads_at)])
+    if e.batch.max_seconds is not None:  # one that leaves utterances to train on
+        e = e.with_("batch.max_seconds", 60.0)
     masks = e.augment.specaugment
     if masks is not None:
         e = e.with_("augment.specaugment.steps", (0, 0, 0) if masks.constant else (0, 1, 2))
