@@ -11,6 +11,7 @@ from aedo.data.manifest import Manifest
 from aedo.errors import UserError
 from aedo.run import Checkpoint, RunFolder
 from aedo.score.decode import SetOfCuts
+from aedo.search.config import NAMES
 from aedo.sweep.jobs import Search, Work, averages, check, find_run, is_trained, next_command, results
 from aedo.sweep.plan import Job
 from aedo.train.config import TrainConfig
@@ -94,14 +95,22 @@ def test_seed_origin_and_options_reach_the_training(job: Job, work: Work) -> Non
 
 @pytest.mark.parametrize(
     ("text", "name", "options"),
-    [("beam", "beam", []), ("beam4", "beam4", ["--beam", "4"]), (" ctc", "ctc", ["--ctc-greedy"])],
+    [
+        ("beam", "beam", []),
+        ("beam4", "beam4", ["--beam", "4"]),
+        (" ctc", "ctc", ["--search", "ctc"]),
+        ("joint+beam4", "joint+beam4", ["--search", "joint", "--beam", "4"]),
+        *((name, name, ["--search", name]) for name in NAMES),
+    ],
 )
 def test_searches_are_spelled_in_words(text: str, name: str, options: list[str]) -> None:
     search = Search.parse(text)
     assert (search.name, search.options) == (name, options)
 
 
-@pytest.mark.parametrize("text", ["greedy", "beam0", "", "beam-4"])
+@pytest.mark.parametrize(
+    "text", ["greedy", "beam0", "", "beam-4", "joint4", "joint+beam", "ctc+beam4", "+beam4", "beam+beam4"]
+)
 def test_other_searches_are_refused(text: str) -> None:
     with pytest.raises(UserError, match="--search"):
         Search.parse(text)
@@ -109,8 +118,23 @@ def test_other_searches_are_refused(text: str) -> None:
 
 def test_ctc_search_without_ctc_head_is_refused_before_anything_starts(job: Job, work: Work) -> None:
     headless = Job("small", None, job.experiment.with_("ctc.layers", ()), "small")
-    with pytest.raises(UserError, match="small: has no CTC head"):
-        check([job, headless], Work(work.data, work.out, work.sets, (Search(ctc=True),)))
+    with pytest.raises(UserError, match="small: --search ctc: this model has no CTC head"):
+        check([job, headless], Work(work.data, work.out, work.sets, (Search("ctc_greedy"),)))
+    check([job, headless], Work(work.data, work.out, work.sets, (Search(), Search("attention"))))
+    for kind in ("joint", "joint_time", "ctc_prefix"):
+        with pytest.raises(UserError, match="this model has no CTC head"):
+            check([headless], Work(work.data, work.out, work.sets, (Search(kind),)))
+
+
+def test_every_search_is_kept_apart_and_looked_for_where_recog_writes_it(job: Job, work: Work) -> None:
+    searches = tuple(Search.parse(name) for name in ("beam", "attention", "joint-time+beam3"))
+    several = Work(work.data, work.out, work.sets, searches)
+    run = finish(job, several)
+    decode(run, several)
+    _, words = next_command(job, several) or ("", [])
+    assert words[-2:] == ["--search", "attention"]
+    folders = {several.decoding(run, search).folder.name for search in searches}
+    assert len(folders) == 3
 
 
 def test_a_run_that_began_elsewhere_is_refused(job: Job, work: Work) -> None:

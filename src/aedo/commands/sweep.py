@@ -51,7 +51,11 @@ def sweep(
     seeds: Annotated[str, typer.Option(help="Each name with each of these seeds, such as 1,2. Default: its own.")] = "",
     sets: Annotated[str, typer.Option(help="Splits to recognise, joined by commas.")] = "dev",
     search: Annotated[
-        str, typer.Option(help="beam (the experiment's own), beamN (another), ctc (greedy), or several of them.")
+        str,
+        typer.Option(
+            help="beam (the experiment's own), beamN (with another beam), attention, joint, joint-time, ctc-prefix or "
+            "ctc (greedy), joint+beamN and the like, or several of them joined by commas."
+        ),
     ] = "beam",
     checkpoint: Annotated[
         str, typer.Option(help="A label, best or last. Default: the average at the training's end, else the best.")

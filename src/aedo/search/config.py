@@ -104,9 +104,14 @@ def kind_named(name: str) -> Kind:
     return NAMES[name]
 
 
+def name_of(kind: Kind) -> str:
+    """On the command line."""
+    return next(name for name, value in NAMES.items() if value == kind)
+
+
 def check_kind(kind: Kind, *, decoder: bool, ctc: bool) -> None:
     """UserError where the model lacks what the search needs."""
-    name = next(name for name, value in NAMES.items() if value == kind)
+    name = name_of(kind)
     if kind in OF_DECODER and not decoder:
         raise UserError(f"this model has no decoder, which the search {name} needs; use ctc or ctc-prefix")
     if kind in OF_CTC and not ctc:

@@ -13,6 +13,7 @@ from aedo.errors import UserError
 from aedo.run import Checkpoint, RunFolder, read_experiment
 from aedo.score.decode import Decoding, SetOfCuts, decoded
 from aedo.search.choose import choose, preferred
+from aedo.search.config import NAMES, Kind, check_kind, name_of
 from aedo.sweep.plan import Job, refuse
 from aedo.train.average import MOVING
 from aedo.train.config import TrainConfig
@@ -25,26 +26,41 @@ Step = Literal["training", "recognising"]
 class Search:
     """How sets are decoded."""
 
-    ctc: bool = False
+    kind: Kind | None = None
+    """None: the experiment's own."""
     beam: int | None = None
     """None: the experiment's own."""
 
     @classmethod
     def parse(cls, text: str) -> Search:
-        """ctc: greedy; beam: the experiment's own; beam4: with four hypotheses."""
-        match = re.fullmatch(r"ctc|beam([1-9]\d*)?", text.strip())
-        if match is None:
-            raise UserError(f"--search {text}: not a search; give beam, beamN or ctc, joined by commas")
-        return cls(text.strip() == "ctc", int(match[1]) if match[1] else None)
+        """beam: the experiment's own; beam4: with four hypotheses; joint, ctc ...: of that kind; joint+beam4: both."""
+        own = re.fullmatch(r"beam([1-9]\d*)?", text.strip())
+        if own is not None:
+            return cls(None, int(own[1]) if own[1] else None)
+        named = re.fullmatch(r"([a-z-]+)(?:\+beam([1-9]\d*))?", text.strip())
+        if named is None or named[1] not in NAMES:
+            names = ", ".join(NAMES)
+            raise UserError(
+                f"--search {text}: not a search; give beam, beamN, {names}, or NAME+beamN, joined by commas"
+            )
+        if named[1] == "ctc" and named[2]:
+            raise UserError(
+                f"--search {text}: the best CTC path is a single one; give ctc or ctc-prefix+beam{named[2]}"
+            )
+        return cls(NAMES[named[1]], int(named[2]) if named[2] else None)
 
     @property
     def name(self) -> str:
-        return "ctc" if self.ctc else "beam" if self.beam is None else f"beam{self.beam}"
+        if self.kind is None:
+            return "beam" if self.beam is None else f"beam{self.beam}"
+        name = name_of(self.kind)
+        return name if self.beam is None else f"{name}+beam{self.beam}"
 
     @property
     def options(self) -> list[str]:
         """For `aedo recog`."""
-        return ["--ctc-greedy"] if self.ctc else [] if self.beam is None else ["--beam", str(self.beam)]
+        beam = [] if self.beam is None else ["--beam", str(self.beam)]
+        return [*([] if self.kind is None else ["--search", name_of(self.kind)]), *beam]
 
 
 @dataclass(frozen=True)
@@ -72,15 +88,19 @@ class Work:
         return next(iter(_labelled(run.checkpoints(), wanted[0])), preferred(run)) if wanted else preferred(run)
 
     def decoding(self, run: RunFolder, search: Search) -> Decoding:
-        return Decoding(run, self.chosen(run), beam=search.beam, use_ctc=search.ctc)
+        return Decoding(run, self.chosen(run), beam=search.beam, kind=search.kind)
 
 
 def check(jobs: Sequence[Job], work: Work, *, one_gpu_each: bool = False) -> None:
     """UserError, with all of them, where a job has too few GPUs, could not be recognised, or its run is another one."""
     problems = []
     for job in jobs:
-        if not job.experiment.ctc.layers and any(search.ctc for search in work.searches):
-            problems.append(f"{job.name}: has no CTC head, --search ctc cannot decode it")
+        parts = {"decoder": job.experiment.decoder is not None, "ctc": bool(job.experiment.ctc.layers)}
+        for search in work.searches:
+            try:
+                check_kind(search.kind or job.experiment.search.kind_for(**parts), **parts)
+            except UserError as error:
+                problems.append(f"{job.name}: --search {search.name}: {error}")
         if one_gpu_each and job.experiment.train.devices > 1:
             problems.append(f"{job.name}: needs {job.experiment.train.devices} GPUs; give --jobs 1")
         run = find_run(job, work.out)
