@@ -27,7 +27,7 @@ class BpeTokenizer:
         if not self.labels or not all(isinstance(label, str) for label in self.labels):
             raise ValueError("labels must be a list of names")
         self._ids = {label: number for number, label in enumerate(self.labels)}
-        self.unknown = next((self._ids[name] for name in UNKNOWN_NAMES if name in self._ids), None)
+        self.unknown: int | None = next((self._ids[name] for name in UNKNOWN_NAMES if name in self._ids), None)
         self._bpe: Any = None
         self.size = len(self.labels)
         self.digest = hashlib.sha256(json.dumps([self.labels, codes]).encode()).hexdigest()[:16]

@@ -44,6 +44,10 @@ class Tokenizer(Protocol):
     """Labels in the vocabulary, EOS included (V); the CTC blank is V."""
     digest: str
     """Hexadecimal name of the exact vocabulary: equal digests, equal encodings."""
+    labels: list[str]
+    """[V] what each label is called."""
+    unknown: int | None
+    """The label of what cannot be spelled, where there is one."""
 
     def encode(self, text: str) -> list[int]: ...
 
@@ -56,16 +60,17 @@ class CharTokenizer:
     """One label a character, the blank between words included."""
 
     def __init__(self, characters: Sequence[str]) -> None:
-        self._labels = [*_SPECIAL, *characters]
+        self.labels = [*_SPECIAL, *characters]
+        self.unknown: int | None = UNKNOWN
         self._ids = {character: number for number, character in enumerate(characters, len(_SPECIAL))}
-        self.size = len(self._labels)
-        self.digest = _digest(json.dumps(self._labels).encode())
+        self.size = len(self.labels)
+        self.digest = _digest(json.dumps(self.labels).encode())
 
     def encode(self, text: str) -> list[int]:
         return [self._ids.get(character, UNKNOWN) for character in " ".join(text.split())]
 
     def decode(self, ids: Sequence[int]) -> str:
-        return " ".join("".join(self._labels[i] for i in ids if i != EOS).split())
+        return " ".join("".join(self.labels[i] for i in ids if i != EOS).split())
 
 
 class SentencePieceTokenizer:
@@ -77,7 +82,9 @@ class SentencePieceTokenizer:
         self._processor: Any = SentencePieceProcessor(model_proto=model)
         self._model = model
         self.size = int(self._processor.vocab_size())
-        self.eos, self.unknown = int(self._processor.eos_id()), int(self._processor.unk_id())
+        self.eos = int(self._processor.eos_id())
+        self.unknown: int | None = int(self._processor.unk_id())
+        self.labels: list[str] = self._processor.id_to_piece(list(range(self.size)))
         self.digest = _digest(model)
 
     def __reduce__(self) -> tuple[type[SentencePieceTokenizer], tuple[bytes]]:
