@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from aedo.augment.labels import SamplingConfig
 from aedo.augment.mixup import MixupConfig
 from aedo.augment.pipeline import Pipeline
 from aedo.augment.resize import FrameDropConfig, ResizeConfig
@@ -36,6 +37,8 @@ from aedo.train.config import TrainConfig
 class AugmentConfig(Part):
     """In training; of the features' parts each one is applied to what the one above it gives."""
 
+    labels: SamplingConfig | None = None
+    """Labels of a text drawn anew at every reading; None: always those that the tokenizer gives."""
     speed: SpeedConfig | None = SpeedConfig()
     mixup: MixupConfig | None = None
     resize: ResizeConfig | None = None
@@ -44,8 +47,8 @@ class AugmentConfig(Part):
     specaugment: SpecAugmentConfig | None = SpecAugmentConfig()
 
     def build(self) -> Pipeline:
-        """What happens to the features; speed perturbation happens to the samples, in the loader."""
-        parts = {name: getattr(self, name) for name in type(self).model_fields if name != "speed"}
+        """What happens to the features; labels are drawn and samples perturbed in the loader."""
+        parts = {name: getattr(self, name) for name in type(self).model_fields if name not in ("labels", "speed")}
         return Pipeline({name: part.build() for name, part in parts.items() if part is not None})
 
 
@@ -111,6 +114,16 @@ class Experiment(Part):
                 f"train.sync_parameters {self.train.sync_parameters} averages the parameters of several devices, "
                 "train.devices is 1; add mgpu2 (mgpu4, ...) to the name"
             )
+        sampling, labels = self.augment.labels, self.tokenizer.kind
+        if sampling is not None and labels == "char":
+            raise ValueError(
+                "augment.labels has nothing to draw: characters spell a text in one way; use spm10k or bpe1k"
+            )
+        if sampling is not None and sampling.kind == "unigram" and labels != "unigram":
+            raise ValueError(
+                "augment.labels.kind unigram draws by the probabilities of a unigram model, "
+                f"tokenizer.kind is {labels}; use spm10k or the like, or bpesample001"
+            )
         return self
 
     def reading(self) -> Reading:
@@ -123,6 +136,7 @@ class Experiment(Part):
             self.augment.speed,
             ctc=bool(self.ctc.layers),
             ctc_eos=self.ctc.eos,
+            sampling=self.augment.labels,
         )
 
     def build_model(self, vocabulary: int) -> AED:

@@ -13,9 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from aedo.augment.labels import LongestMatchSampling, SamplingConfig, UnigramSampling, draw_labels
+from aedo.data.bpe import BpeTokenizer
 from aedo.data.loader import Loaded, Loader
 from aedo.data.manifest import Manifest, ManifestFile
-from aedo.data.text import CharTokenizer
+from aedo.data.text import CharTokenizer, Tokenizer, TokenizerConfig, train_tokenizer
 from aedo.errors import UserError
 from aedo.experiment import Experiment
 from aedo.schedule import START, PiecewiseLinear, Progress
@@ -238,6 +240,64 @@ def test_positions_count_where_nothing_is_usable(faulty: Manifest) -> None:
     assert sum(loaded.batch is None for loaded in read) == 8
     assert sum(len(loaded.bad) for loaded in read) == 9
     assert epoch(source, 1, start=7) == [fingerprint(loaded) for loaded in read[7:]]
+
+
+def pieces(folder: Path, kind: str = "unigram") -> Tokenizer:
+    config = TokenizerConfig.model_validate({"kind": kind, "size": 12})
+    return train_tokenizer(config, ["ABCD", "ABC", "AB", "CD", "BCD", "A", "D C"] * 4, folder)
+
+
+def drawn(corpus: Manifest, tokenizer: Tokenizer, config: SamplingConfig | None, **options: Any) -> Loader:
+    experiment = TINY.with_("tokenizer.kind", "unigram").with_("augment.labels", config).with_("augment.speed", None)
+    reading = experiment.with_("loader.workers", options.pop("workers", 0)).reading()
+    return Loader(corpus, tokenizer, reading, **{"seed": 1, "frames": frames, "training": True, **options})
+
+
+def texts_and_labels(source: Loader, number: int) -> dict[str, tuple[int, ...]]:
+    found = {}
+    for loaded in source.batches(number, START):
+        assert loaded.batch is not None
+        lengths = loaded.batch.label_lengths.tolist()
+        rows = zip(loaded.batch.ids, loaded.batch.labels.tolist(), lengths)
+        found |= {name: tuple(row[:length]) for name, row, length in rows}
+    return found
+
+
+@pytest.mark.parametrize("config", [LongestMatchSampling(deviate=0.5), UnigramSampling(alpha=0.2)])
+def test_labels_are_drawn_anew_in_every_epoch_and_spell_the_text(
+    corpus: Manifest, tmp_path: Path, config: SamplingConfig
+) -> None:
+    tokenizer = pieces(tmp_path)
+    source = drawn(corpus, tokenizer, config)
+    first, again, second = (texts_and_labels(source, number) for number in (1, 1, 2))
+    assert first == again != second
+    usual = texts_and_labels(drawn(corpus, tokenizer, None), 1)
+    assert usual != first
+    for name, labels in usual.items():
+        assert tokenizer.decode(first[name]) == tokenizer.decode(second[name]) == tokenizer.decode(labels)
+    assert texts_and_labels(drawn(corpus, tokenizer, config, workers=2), 2) == second
+    assert texts_and_labels(drawn(corpus, tokenizer, config, training=False), 1) == usual
+
+
+def test_an_imported_vocabulary_gives_pieces_to_draw_from() -> None:
+    tokenizer = BpeTokenizer(["</s>", "<unk>", "AB@@", "A@@", "B@@", "CD", "C@@", "D", "B"], None)
+    lexicon = tokenizer.lexicon()
+    seen = set()
+    for seed in range(200):
+        labels = draw_labels("ABCD AB", LongestMatchSampling(deviate=0.5), lexicon, tokenizer.encode, seed)
+        assert tokenizer.decode(labels) == "ABCD AB"
+        seen.add(tuple(labels))
+    assert len(seen) == 4  # AB or A B, CD or C D; AB ends a word only as A@@ B
+
+
+def test_drawn_labels_that_do_not_fit_the_audio_are_not_taken(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "data", ["ABCD ABCD ABCD ABCD"] * 6)
+    corpus, tokenizer = Manifest.open(tmp_path / "data", "train"), pieces(tmp_path)
+    usual = len(tokenizer.encode("ABCD ABCD ABCD ABCD"))
+    tight = {"frames": lambda samples: torch.full_like(samples, usual + 3)}
+    labels = texts_and_labels(drawn(corpus, tokenizer, UnigramSampling(alpha=0.0), **tight), 1)
+    assert len(labels) == 6
+    assert max(map(len, labels.values())) <= usual + 3
 
 
 def test_labels_need_not_fit_ctc_frames_without_ctc(faulty: Manifest) -> None:

@@ -37,7 +37,7 @@ if __name__ == "__main__":
         time.sleep(600)
 """
 ONE = np.ones(2, np.int64)
-JOB = Job(np.arange(2), 16000 * ONE, np.array([8000, 8501]), 10 * ONE)
+JOB = Job(np.arange(2), 16000 * ONE, np.array([8000, 8501]), 10 * ONE, 0 * ONE)
 
 
 def reader(folder: Path) -> Reader:

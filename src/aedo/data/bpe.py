@@ -8,10 +8,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from aedo.augment.labels import Lexicon
 from aedo.conventions import EOS
 from aedo.errors import UserError
 
 SEPARATOR = "@@"
+_END = "\n"
+"""Ends a word where its pieces are looked for: no text has it inside a word."""
 UNKNOWN_NAMES = ("<unk>", "<UNK>", "[UNKNOWN]", "[UNK]")
 
 
@@ -45,6 +48,12 @@ class BpeTokenizer:
         names = ("<unk>" if i == self.unknown else self.labels[i] for i in ids if i != EOS)
         text = f"{' '.join(names)} ".replace(f"{SEPARATOR} ", "")
         return " ".join(text.split())
+
+    def lexicon(self) -> Lexicon:
+        usual = {label: i for i, label in enumerate(self.labels) if i not in (EOS, self.unknown)}
+        inner = {label[: -len(SEPARATOR)]: i for label, i in usual.items() if label.endswith(SEPARATOR)}
+        last = {label + _END: i for label, i in usual.items() if not label.endswith(SEPARATOR)}
+        return Lexicon(inner | last, {}, max(map(len, (*inner, *last)), default=0), behind=_END)
 
     def _id(self, piece: str) -> int:
         number = self._ids.get(piece, self.unknown)

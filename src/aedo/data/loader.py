@@ -12,13 +12,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from aedo.augment.labels import SamplingConfig
 from aedo.augment.speed import SpeedConfig
 from aedo.config import Part
 from aedo.data.audio import AudioConfig
 from aedo.data.batch import Batch, BatchConfig, Int64, PlannedBatch
 from aedo.data.manifest import Manifest
-from aedo.data.order import OrderConfig
-from aedo.data.plan import Sizes, evaluation_plan, training_plan
+from aedo.data.order import OrderConfig, seed_offset
+from aedo.data.plan import LABELS, Sizes, evaluation_plan, training_plan
 from aedo.data.reading import Arrays, BadUtterance, Job, ReadBatch, Reader
 from aedo.data.text import Tokenizer
 from aedo.data.workers import Workers, warm_up
@@ -49,6 +50,8 @@ class Reading:
     ctc: bool
     """Whether the labels have to fit the encoder's frames."""
     ctc_eos: bool
+    sampling: SamplingConfig | None = None
+    """How training draws the labels of a text; None: always the same ones."""
 
 
 class Loaded(NamedTuple):
@@ -93,7 +96,14 @@ class Loader:
         self.seed, self.rank, self.training = seed, rank, training
         self._frames = frames
         self._indices = np.arange(len(manifest)) if indices is None else np.asarray(indices, dtype=np.int64)
-        self._reader = Reader(manifest, tokenizer, reading.audio, ctc=reading.ctc, ctc_eos=reading.ctc_eos)
+        self._reader = Reader(
+            manifest,
+            tokenizer,
+            reading.audio,
+            ctc=reading.ctc,
+            ctc_eos=reading.ctc_eos,
+            sampling=reading.sampling if training else None,
+        )
         self._workers: Workers | None = None
         if reading.loader.workers:
             warm_up()
@@ -112,7 +122,9 @@ class Loader:
         if not plan:
             raise UserError(self._nothing_left(epoch))
         tally = _Tally(sum(len(planned.utterances) for planned in plan), self.reading.loader.max_bad_fraction)
-        for planned, (arrays, unusable) in zip(plan[start:], self._run(self._jobs(plan[start:]))):
+        for planned, (arrays, unusable) in zip(
+            plan[start:], self._run(self._jobs(plan[start:], self._label_seeds(epoch)))
+        ):
             tally.add(unusable)
             batch = None if arrays is None else _batch(arrays)
             yield Loaded(batch, (*self._left_out(planned.left_out), *unusable), time.perf_counter() - began)
@@ -136,14 +148,24 @@ class Loader:
         which = {"seed": self.seed, "epoch": epoch, "rank": self.rank}
         return training_plan(reading.order, config, reading.speed, sizes, rate, progress=progress, **which)
 
-    def _jobs(self, plan: Sequence[PlannedBatch]) -> list[Job]:
+    def _label_seeds(self, epoch: int) -> Int64:
+        """What to draw the labels of every utterance of the manifest with, in this sub-epoch."""
+        if self._reader.sampling is None:
+            return np.zeros(len(self.manifest), dtype=np.int64)
+        state = np.random.RandomState([seed_offset(self.seed, self.rank), epoch, LABELS])
+        return state.randint(2**31, size=len(self.manifest), dtype=np.int64)
+
+    def _jobs(self, plan: Sequence[PlannedBatch], seeds: Int64) -> list[Job]:
         if not plan:
             return []
         lengths = np.concatenate([planned.lengths for planned in plan])
         frames = self._frames(torch.from_numpy(lengths)).numpy().astype(np.int64)
         edges = np.cumsum([len(planned.utterances) for planned in plan])[:-1]
         of_batches = zip(plan, np.split(frames, edges))
-        return [Job(planned.utterances, planned.rates, planned.lengths, each) for planned, each in of_batches]
+        return [
+            Job(planned.utterances, planned.rates, planned.lengths, each, seeds[planned.utterances] + planned.rates)
+            for planned, each in of_batches
+        ]
 
     def _run(self, jobs: Sequence[Job]) -> Iterator[ReadBatch]:
         config = self.reading.loader

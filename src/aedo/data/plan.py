@@ -17,6 +17,8 @@ from aedo.schedule import Progress, value_at
 
 BATCH_ORDER = 1
 """Random numbers of the order of the batches: a stream of their own."""
+LABELS = 2
+"""And of the labels drawn."""
 
 
 class Sizes(NamedTuple):

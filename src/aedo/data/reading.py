@@ -6,12 +6,14 @@ This runs in the worker processes.  B batch, N samples, U labels.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from aedo.augment.labels import Lexicon, SamplingConfig, draw_labels
 from aedo.augment.speed import perturb
 from aedo.data.audio import AudioConfig, AudioProblem, Samples, samples_of
 from aedo.data.batch import Int64, padded
@@ -36,6 +38,8 @@ class Job(NamedTuple):
     """Samples of each after that."""
     frames: Int64
     """Encoder frames of each."""
+    seeds: Int64
+    """What to draw the labels of each with, where they are drawn."""
 
 
 class Arrays(NamedTuple):
@@ -75,30 +79,48 @@ class Reader:
     """Labels must fit the encoder's frames."""
     ctc_eos: bool
     """CTC targets carry EOS."""
+    sampling: SamplingConfig | None = None
+    """How labels are drawn; None: those of the tokenizer."""
+
+    @cached_property
+    def lexicon(self) -> Lexicon | None:
+        return self.tokenizer.lexicon()
 
     def read(self, job: Job) -> ReadBatch:
         """The usable utterances of a job, padded, and the others by name."""
         good: list[_Utterance] = []
         bad: list[BadUtterance] = []
-        for index, rate, length, frames in zip(*(values.tolist() for values in job)):
-            read = self._read_one(index, rate, length, frames)
+        for index, rate, length, frames, seed in zip(*(values.tolist() for values in job)):
+            read = self._read_one(index, rate, length, frames, seed)
             if isinstance(read, BadUtterance):
                 bad.append(read)
             else:
                 good.append(read)
         return ReadBatch(_collated(good) if good else None, tuple(bad))
 
-    def _read_one(self, index: int, rate: int, length: int, frames: int) -> _Utterance | BadUtterance:
+    def _read_one(self, index: int, rate: int, length: int, frames: int, seed: int) -> _Utterance | BadUtterance:
         cut = self.manifest.cut(index)
         try:
-            labels = self.tokenizer.encode(cut.supervisions[0].text or "")
-            self._check_labels(labels, frames)
+            labels = self._labels(cut.supervisions[0].text or "", frames, seed)
             samples = perturb(samples_of(cut, self.audio), rate, self.audio.sample_rate, length)
         except AudioProblem as problem:
             return BadUtterance(cut.id, f"{cut.recording.sources[0].source}: {problem.reason}")
         except UnusableLabels as problem:
             return BadUtterance(cut.id, str(problem))
         return _Utterance(cut.id, samples, labels)
+
+    def _labels(self, text: str, frames: int, seed: int) -> list[int]:
+        """Labels of the text that fit the frames.  Raises UnusableLabels where the tokenizer's own do not."""
+        labels = self.tokenizer.encode(text)
+        self._check_labels(labels, frames)
+        if self.sampling is None or self.lexicon is None:
+            return labels
+        drawn = draw_labels(text, self.sampling, self.lexicon, self.tokenizer.encode, seed)
+        try:
+            self._check_labels(drawn, frames)
+        except UnusableLabels:  # more of them than the usual ones: not for this audio
+            return labels
+        return drawn
 
     def _check_labels(self, labels: list[int], frames: int) -> None:
         if not labels:

@@ -19,6 +19,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
+from aedo.augment.labels import Lexicon
 from aedo.config import Part
 from aedo.conventions import EOS
 from aedo.errors import UserError
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 UNKNOWN = 1
 _SPECIAL = ("</s>", "<unk>")
+_WORD = "\u2581"
+"""SentencePiece's mark in front of a word."""
 _FORMAT = 1
 
 
@@ -55,6 +58,10 @@ class Tokenizer(Protocol):
         """Words separated by single blanks; EOS is skipped, an unknown label reads "<unk>"."""
         ...
 
+    def lexicon(self) -> Lexicon | None:
+        """What other labels than those of `encode` can be drawn from; None where there are no others."""
+        ...
+
 
 class CharTokenizer:
     """One label a character, the blank between words included."""
@@ -71,6 +78,9 @@ class CharTokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         return " ".join("".join(self.labels[i] for i in ids if i != EOS).split())
+
+    def lexicon(self) -> None:
+        return None
 
 
 class SentencePieceTokenizer:
@@ -95,6 +105,12 @@ class SentencePieceTokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         return " ".join(str(self._processor.decode([int(i) for i in ids])).split())
+
+    def lexicon(self) -> Lexicon:
+        usual = [i for i in range(self.size) if i not in (self.eos, self.unknown)]
+        pieces = {str(self._processor.id_to_piece(i)): i for i in usual}
+        scores = {piece: float(self._processor.get_score(i)) for piece, i in pieces.items()}
+        return Lexicon(pieces, scores, max(map(len, pieces), default=0), before=_WORD)
 
 
 def train_tokenizer(config: TokenizerConfig, texts: Iterable[str], folder: Path) -> Tokenizer:
