@@ -1,0 +1,74 @@
+"""Language models on the disk.
+
+OUT/
+  lm.json              kind, tokenizer, how texts are normalised, what it was trained on, perplexities
+  lm.arpa.gz           of an n-gram model
+  model.safetensors    of a Transformer
+  tokenizer/           the recogniser's, self-contained
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from aedo.config import Part
+from aedo.data.text import Tokenizer
+from aedo.errors import UserError
+from aedo.files import write_text
+from aedo.lm.ngram import NgramLM
+
+DESCRIPTION, ARPA, WEIGHTS = "lm.json", "lm.arpa.gz", "model.safetensors"
+
+LanguageModel = NgramLM
+"""p(label | labels before): `scorer(utterances, device)` scores a batch, as `aedo.search.scorer.LabelScorer`."""
+
+
+class Description(Part):
+    """The contents of lm.json."""
+
+    format: Literal[1] = 1
+    kind: Literal["ngram"]
+    vocabulary: int = Field(ge=2)
+    """Labels, EOS included."""
+    tokenizer_digest: str
+    normalize: str
+    """Steps that the texts went through before they were cut into labels, as in `aedo prepare --normalize`."""
+    about: dict[str, Any] = Field(default_factory=dict)
+    """Texts, options, perplexities."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Description:
+        """UserError where `folder` holds no language model."""
+        path = folder / DESCRIPTION
+        try:
+            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise UserError(
+                f"{folder}: not a language model: it has no {DESCRIPTION}; aedo train-lm makes one"
+            ) from None
+        except (OSError, ValueError, ValidationError) as error:
+            raise UserError(f"{path}: not the description of a language model of this version ({error})") from None
+
+    def write(self, folder: Path) -> None:
+        write_text(folder / DESCRIPTION, json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=1) + "\n")
+
+
+def load_lm(path: Path, tokenizer: Tokenizer) -> LanguageModel:
+    """The language model at `path`: a folder that `aedo train-lm` wrote, or an ARPA file over the tokenizer's labels.
+
+    UserError where there is none, or it belongs to another tokenizer.
+    """
+    if not path.is_dir():
+        return NgramLM.read(path, tokenizer)
+    description = Description.read(path)
+    if description.tokenizer_digest != tokenizer.digest:
+        raise UserError(
+            f"{path}: made for another tokenizer ({description.vocabulary} labels, {description.tokenizer_digest}) "
+            f"than the recogniser's ({tokenizer.size} labels, {tokenizer.digest}); make one for it with "
+            "aedo train-lm TEXT --run RUN"
+        )
+    return NgramLM.read(path / ARPA, tokenizer)
