@@ -17,26 +17,38 @@ from torch import Tensor
 
 from aedo.conventions import EOS
 from aedo.search.hypotheses import NBest
-from aedo.search.scorer import M, S, Scorer
+from aedo.search.scorer import LabelScorer, M, S, Scorer
 
 _COMPACT = 0.875
 """Finished utterances leave the batch once no more than this share is still running: leaving copies the memory."""
 
 
 @torch.inference_mode()
-def beam_search(scorer: Scorer[M, S], memory: M, limits: Tensor, *, beam: int, length_normalization: float) -> NBest:
+def beam_search(
+    scorer: Scorer[M, S],
+    memory: M,
+    limits: Tensor,
+    *,
+    beam: int,
+    length_normalization: float,
+    added: LabelScorer | None = None,
+) -> NBest:
     """The best hypotheses of every utterance, scored S / max(labels without EOS, 1)^e whatever the batch.
 
-    limits [B] int64, on the CPU: steps after which an utterance's hypotheses are cut off (the reference: its encoder
-    frames).  Waits for the device once a step, to see which utterances are done.
+    S is the decoder's log probability, with what `added` says of each label.  limits [B] int64, on the CPU: steps after
+    which an utterance's hypotheses are cut off (the reference: its encoder frames).  Waits for the device once a step,
+    to see which utterances are done.
     """
     logits, state = scorer.step(memory, None, scorer.start(memory))
+    extra: Tensor | None = None
+    if added is not None:
+        extra, extra_state = added.step(None, added.start())
     hypotheses = _empty(limits.to(logits.device))
     last, step = max(1, int(limits.max())), 0
     finished: list[_Beam] = []
     while True:
         step += 1
-        hypotheses, back = _extend(hypotheses, logits, step, beam)
+        hypotheses, back = _extend(hypotheses, logits, step, beam, extra)
         ended = hypotheses.ended.all(1)
         done = ended.cpu() if step < last else torch.ones(len(ended), dtype=torch.bool)
         waiting = int((~done).sum())
@@ -49,8 +61,12 @@ def beam_search(scorer: Scorer[M, S], memory: M, limits: Tensor, *, beam: int, l
                 return _collect(finished, step)
             here = (~done).nonzero()[:, 0].to(logits.device)
             hypotheses, memory = hypotheses.at(here), memory.select(here)
+            added = None if added is None else added.select(here)
         hypotheses = hypotheses.rescaled(step, length_normalization)
-        logits, state = scorer.step(memory, hypotheses.labels[..., -1], state.gather(here, back[here]))
+        newest, back = hypotheses.labels[..., -1], back[here]
+        logits, state = scorer.step(memory, newest, state.gather(here, back))
+        if added is not None:
+            extra, extra_state = added.step(newest, extra_state.gather(here, back))
 
 
 def reference_scores(found: NBest, length_normalization: float) -> Tensor:
@@ -104,12 +120,13 @@ def _empty(limits: Tensor) -> _Beam:
     )
 
 
-def _extend(old: _Beam, logits: Tensor, step: int, beam: int) -> tuple[_Beam, Tensor]:
-    """The best continuations, and which hypothesis each came from ([R, K]).  logits [R, K, V].
+def _extend(old: _Beam, logits: Tensor, step: int, beam: int, extra: Tensor | None) -> tuple[_Beam, Tensor]:
+    """The best continuations, and which hypothesis each came from ([R, K]).  logits, extra [R, K, V].
 
     The best of all K x V are among the best of each hypothesis: the large sort stays within V.
     """
-    values, labels = logits.float().topk(min(beam, logits.shape[-1]), -1)  # [R, K, W]
+    scores = logits.float() if extra is None else logits.float() + extra
+    values, labels = scores.topk(min(beam, logits.shape[-1]), -1)  # [R, K, W]
     log_probs = values - logits.float().logsumexp(-1, keepdim=True)
     ended = old.ended[..., None]
     log_probs = log_probs.masked_fill(ended, float("-inf"))  # an ended hypothesis goes on in one way, at no cost:

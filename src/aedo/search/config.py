@@ -31,7 +31,7 @@ class SearchConfig(Part):
     ctc_scale: Share = 0.5
     """Weight of CTC in the joint searches; the decoder has the rest of 1.  `aedo tune` finds it on dev."""
     length_reward: float = 0.0
-    """Added for every label by the joint searches."""
+    """Added for every label (all searches but ctc_greedy; by attention alone, beside its normalisation)."""
     considered: int | None = Field(40, ge=1)
     """Labels scored in full at each step: of each hypothesis the decoder's best (joint), of each frame CTC's best
     (joint_time, ctc_prefix).  None: all."""
@@ -49,7 +49,18 @@ class SearchConfig(Part):
     monotonicity_scale: float = Field(0.0, ge=0)
     """Weight of the loss for attention that does not move on, relative to the same (joint searches)."""
     internal_lm_scale: float = Field(0.0, ge=0)
-    """How much of what the decoder says without having heard anything is taken off (joint searches)."""
+    """How much of what the decoder says without having heard anything is taken off (attention, joint searches)."""
+    lm: str | None = None
+    """File or folder of a language model with the labels of the run, which has a say in every search but ctc_greedy."""
+    lm_scale: float = Field(0.3, ge=0)
+    """Weight of its log probabilities."""
+    prior_scale: float = Field(0.0, ge=0)
+    """How much of the labels' log prior, CTC's mean posterior over training data, is taken off (joint, joint_time,
+    ctc_prefix)."""
+    hotwords: tuple[str, ...] = ()
+    """Phrases to be heard more readily (all searches but ctc_greedy)."""
+    hotword_bias: float = Field(1.5, ge=0)
+    """Added for each label of such a phrase, and taken back where it breaks off."""
     whole_beam: bool = False
     """Search on until all hypotheses have ended, for complete lists of the best ones (joint)."""
     max_samples: int = Field(3_200_000, gt=0)
@@ -67,9 +78,18 @@ class SearchConfig(Part):
     def described(self, kind: Kind) -> dict[str, object]:
         """What plays a part in the results of this kind of search, for the files that hold them."""
         method = {"attention": "beam", "ctc_greedy": "ctc-greedy"}.get(kind, kind)
-        return {"method": method, **self.model_dump(mode="json", include=set(FIELDS[kind]))}
+        idle = {field for field in _LATER[kind] if getattr(self, field) == SearchConfig.model_fields[field].default}
+        idle |= {"lm_scale"} if self.lm is None else set()
+        idle |= set() if self.hotwords else {"hotword_bias"}
+        return {"method": method, **self.model_dump(mode="json", include=set(FIELDS[kind]) - idle)}
+
+    def fused(self, kind: Kind) -> bool:
+        """Whether anything outside the model has a say in this kind of search."""
+        used = FIELDS[kind]
+        return any(getattr(self, field) for field in ("lm", "prior_scale", "hotwords") if field in used)
 
 
+_FUSED: tuple[str, ...] = ("lm", "lm_scale", "hotwords", "hotword_bias")
 _TIME: tuple[str, ...] = ("beam", "considered", "recombination", "soft_collapse", "skip_blank", "prune")
 _JOINT: tuple[str, ...] = (
     "ctc_scale",
@@ -77,15 +97,25 @@ _JOINT: tuple[str, ...] = (
     "coverage_scale",
     "monotonicity_scale",
     "internal_lm_scale",
+    "prior_scale",
+    *_FUSED,
 )
 FIELDS: dict[Kind, tuple[str, ...]] = {
-    "attention": ("beam", "length_normalization"),
+    "attention": ("beam", "length_normalization", "length_reward", "internal_lm_scale", *_FUSED),
     "joint": ("beam", "considered", "soft_collapse", "whole_beam", *_JOINT),
     "joint_time": (*_TIME, *_JOINT),
-    "ctc_prefix": _TIME,
+    "ctc_prefix": (*_TIME, "length_reward", "prior_scale", *_FUSED),
     "ctc_greedy": (),
 }
 """The fields that each kind looks at, beside those of the batches."""
+_LATER: dict[Kind, tuple[str, ...]] = {
+    "attention": ("length_reward", "internal_lm_scale", *_FUSED),
+    "joint": ("prior_scale", *_FUSED),
+    "joint_time": ("prior_scale", *_FUSED),
+    "ctc_prefix": ("length_reward", "prior_scale", *_FUSED),
+    "ctc_greedy": (),
+}
+"""Those left out of a description where they change nothing: results from before there was a choice stay valid."""
 
 NAMES: dict[str, Kind] = {
     "attention": "attention",

@@ -47,31 +47,44 @@ class CtcPrefixState:
         at = (rows[:, None], back)
         return CtcPrefixState(self.label[at], self.blank[at], self.last[at], self.score[at])
 
+    def where(self, taken: Tensor, other: CtcPrefixState) -> CtcPrefixState:
+        """These hypotheses where `taken` [R, K], elsewhere the others."""
+        label = torch.where(taken[..., None], self.label, other.label)
+        blank = torch.where(taken[..., None], self.blank, other.blank)
+        last, score = torch.where(taken, self.last, other.last), torch.where(taken, self.score, other.score)
+        return CtcPrefixState(label, blank, last, score)
+
 
 @dataclass(frozen=True)
 class CtcPrefix:
     """Scores labels behind the hypotheses of a batch."""
 
     by_label: Tensor
-    """[R, V + 1, T] float64: symbols' log probabilities; after the end, and in one frame more, nothing but blanks."""
+    """[R, V + 1, T] float32: symbols' log probabilities; after the end, and in one frame more, nothing but blanks."""
     blank_sums: Tensor
     """[R, T + 1] float64, cumulative sums of the blank's, from 0 on."""
+    linear: Tensor
+    """[R, T, V] probabilities of the labels, to score all of them by one product."""
 
     @classmethod
-    def of(cls, frames: Frames) -> CtcPrefix:
-        """EOS is no symbol of the frames.  Of frames whose blanks were left out the score would be another one."""
-        log_probs = torch.nn.functional.pad(frames.log_probs, (0, 0, 0, 1)).double().clamp_min(_IMPOSSIBLE)
+    def of(cls, frames: Frames, *, exact: bool = True) -> CtcPrefix:
+        """EOS is no symbol of the frames.  Of frames whose blanks were left out the score would be another one.
+
+        `exact`: whether the scores of all labels (`score_all`) are to be exact, in float64.
+        """
+        log_probs = torch.nn.functional.pad(frames.log_probs.float(), (0, 0, 0, 1)).clamp_min(_IMPOSSIBLE)
         log_probs[..., EOS] = _IMPOSSIBLE
         behind = torch.arange(log_probs.shape[1])[None] >= frames.lengths[:, None]
-        silence = torch.full((log_probs.shape[-1],), _IMPOSSIBLE, dtype=torch.float64, device=log_probs.device)
+        silence = torch.full((log_probs.shape[-1],), _IMPOSSIBLE, device=log_probs.device)
         silence[-1] = 0.0
         log_probs = torch.where(behind.to(log_probs.device)[..., None], silence, log_probs)
-        blank_sums = torch.nn.functional.pad(log_probs[..., -1].cumsum(1), (1, 0))
-        return cls(log_probs.transpose(1, 2).contiguous(), blank_sums)
+        blank_sums = torch.nn.functional.pad(log_probs[..., -1].double().cumsum(1), (1, 0))
+        linear = (log_probs[..., :-1].double() if exact else log_probs[..., :-1]).exp()
+        return cls(log_probs.transpose(1, 2).contiguous(), blank_sums, linear)
 
     def select(self, rows: Tensor) -> CtcPrefix:
         """For the utterances `rows` ([R] int64)."""
-        return CtcPrefix(self.by_label[rows], self.blank_sums[rows])
+        return CtcPrefix(self.by_label[rows], self.blank_sums[rows], self.linear[rows])
 
     def start(self) -> CtcPrefixState:
         """One empty hypothesis per utterance."""
@@ -79,18 +92,40 @@ class CtcPrefix:
         last = torch.full((len(blank), 1), -1, device=blank.device)
         return CtcPrefixState(torch.full_like(blank, float("-inf")), blank, last, torch.zeros_like(blank[..., 0]))
 
+    def go_on(self, label: Tensor, blank: Tensor, last: Tensor) -> CtcPrefixState:
+        """Hypotheses that go on from frames before these: n and b behind those frames, [R, K], and the last labels."""
+        rows = torch.arange(len(label), device=label.device)[:, None]
+        label, blank = label.clamp_min(_NEVER), blank.clamp_min(_NEVER)
+        here = self.by_label[rows, last.clamp_min(0)].double()  # [R, K, T]
+        labels = torch.cat([label[..., None], label[..., None] + here.cumsum(-1)], -1)
+        blanks = self.blank_sums[:, None]
+        entering = torch.cat([blank[..., None], (labels - blanks)[..., :-1]], -1)
+        return CtcPrefixState(labels, blanks + entering.logcumsumexp(-1), last, torch.logaddexp(label, blank))
+
     def score(self, candidates: Tensor, state: CtcPrefixState) -> Tensor:
         """What each candidate [R, K, W] adds to the log probability, [R, K, W] float64; EOS: that of ending here."""
         rows = torch.arange(len(candidates), device=candidates.device)[:, None, None]
-        scores = (self._before(candidates, state) + self.by_label[rows, candidates]).logsumexp(-1)
+        scores = (self._before(candidates, state) + self.by_label[rows, candidates].double()).logsumexp(-1)
         whole = torch.logaddexp(state.blank[..., -1], state.label[..., -1])
         added = torch.where(candidates == EOS, whole[..., None], scores) - state.score[..., None].clamp_min(_NEVER)
         return added.masked_fill(added < _IMPOSSIBLE / 2, float("-inf"))
 
+    def score_all(self, state: CtcPrefixState) -> Tensor:
+        """`score` of all labels, [R, K, V], as exact as was asked for: a sum over frames is a product of matrices.
+
+        In float32 labels that are e^80 times less likely than the hypothesis itself are impossible.
+        """
+        either = torch.logaddexp(state.blank, state.label)  # [R, K, T + 1]
+        top = either[..., :-1].amax(-1, keepdim=True).clamp_min(_NEVER)
+        share = (either[..., :-1] - top).exp().to(self.linear.dtype)
+        scores = (share @ self.linear).log() + (top - state.score[..., None].clamp_min(_NEVER)).to(self.linear.dtype)
+        special = torch.stack([torch.full_like(state.last, EOS), state.last.clamp_min(EOS)], -1)
+        return scores.scatter(-1, special, self.score(special, state).to(scores.dtype))
+
     def advance(self, labels: Tensor, state: CtcPrefixState) -> CtcPrefixState:
         """The state of the hypotheses with labels [R, K] behind them; an EOS makes it meaningless."""
         rows = torch.arange(len(labels), device=labels.device)[:, None]
-        here = self.by_label[rows, labels]  # [R, K, T]
+        here = self.by_label[rows, labels].double()  # [R, K, T]
         before = self._before(labels[..., None], state)[..., 0, :]
         sums = here.cumsum(-1)
         label = _shifted(sums + (before - sums + here).logcumsumexp(-1))

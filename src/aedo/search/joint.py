@@ -58,9 +58,10 @@ def label_search(
     """The best hypotheses of every utterance, whatever the batch.
 
     limits [B] int64 on the CPU: most labels of a hypothesis (CTC allows no more than its frames).  `labels`: so many,
-    the scorers' best of each hypothesis, are scored by CTC at each step, EOS aside (None: all).  `most`: the most that
-    the scorers can add to a hypothesis in a step (0: they are log probabilities).  Without `whole_beam` the search of
-    an utterance ends as soon as no running hypothesis can become the best.  Waits for the device once a step.
+    the best of each hypothesis by a rougher sum, are scored exactly at each step, EOS aside (None: all are).  `most`:
+    the most that the scorers can add to a hypothesis in a step (0: they are log probabilities).  Without `whole_beam`
+    the search of an utterance ends as soon as no running hypothesis can become the best.  Waits for the device once a
+    step.
     """
     state = scorer.start()
     ahead, state = scorer.step(None, state)
@@ -112,11 +113,16 @@ def _extended(
     """The best continuations, and which hypothesis each came from ([R, K]).  ahead [R, K, V], may_go_on [R] bool."""
     nothing = float("-inf")
     ahead = ahead.expand(*old.scores.shape, ahead.shape[-1])
-    others = ahead[..., EOS + 1 :].topk(min(labels or ahead.shape[-1], ahead.shape[-1] - 1), -1)
-    candidates = torch.nn.functional.pad(others.indices + EOS + 1, (1, 0), value=EOS)  # [R, K, 1 + W]
-    added = torch.cat([ahead[..., EOS : EOS + 1], others.values], -1)
+    sums = ahead
     if ctc is not None and prefix is not None:
-        added = added + ctc_scale * ctc.score(candidates, prefix).to(added.dtype)
+        sums = ahead + ctc_scale * ctc.score_all(prefix).to(ahead.dtype)
+    most = min(beam if labels is None else labels, ahead.shape[-1] - 1)  # the best of all are among those of each
+    others = sums[..., EOS + 1 :].topk(most, -1)
+    candidates = torch.nn.functional.pad(others.indices + EOS + 1, (1, 0), value=EOS)  # [R, K, 1 + W]
+    if ctc is None or prefix is None or labels is None:
+        added = torch.cat([sums[..., EOS : EOS + 1], others.values], -1)
+    else:
+        added = ahead.gather(-1, candidates) + ctc_scale * ctc.score(candidates, prefix).to(ahead.dtype)
     # An ended hypothesis goes on in one way, at no cost; the last step is for EOS alone.
     added[..., 1:] = added[..., 1:].masked_fill((old.ended | ~may_go_on[:, None])[..., None], nothing)
     added[..., 0] = added[..., 0].masked_fill(old.ended, 0.0)

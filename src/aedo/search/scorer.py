@@ -97,6 +97,11 @@ class PerLabel:
         values[EOS] = 0.0
         return cls(values)
 
+    @classmethod
+    def nothing(cls, vocabulary: int, device: torch.device) -> PerLabel:
+        """Where only CTC has a say."""
+        return cls(torch.zeros(vocabulary, device=device))
+
     def start(self) -> Stateless:
         return Stateless()
 
