@@ -12,6 +12,7 @@ from aedo.errors import UserError
 VERBS = (
     "prepare",
     "train",
+    "train-lm",
     "sweep",
     "recog",
     "tune",
@@ -39,7 +40,7 @@ def build() -> typer.Typer:
         rich_markup_mode=None,
     )
     for verb in VERBS:
-        module = "import_" if verb == "import" else verb  # a word of the language itself
+        module = "import_" if verb == "import" else verb.replace("-", "_")  # import: a word of the language itself
         import_module(f"aedo.commands.{module}").register(app)
     return app
 

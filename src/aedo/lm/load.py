@@ -35,10 +35,8 @@ class Description(Part):
     vocabulary: int = Field(ge=2)
     """Labels, EOS included."""
     tokenizer_digest: str
-    normalize: str
-    """Steps that the texts went through before they were cut into labels, as in `aedo prepare --normalize`."""
     about: dict[str, Any] = Field(default_factory=dict)
-    """Texts, options, perplexities."""
+    """Texts, how they were normalised, options, perplexities: for the reader."""
 
     @classmethod
     def read(cls, folder: Path) -> Description:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from aedo.lm.arpa import NGrams, read_arpa
 from aedo.lm.symbols import Symbols
 from aedo.lm.trie import IncompleteError, tables_of
 from aedo.model.decoder import placed
+from aedo.model.labels import Labels
 
 DENSE = 1 << 22
 """Most numbers of a table of all contexts and labels that is made beforehand, to look scores up in one go."""
@@ -70,7 +72,8 @@ class NgramTables:
 
     def to(self, device: torch.device) -> NgramTables:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return NgramTables(**{name: v.to(device) if isinstance(v, Tensor) else v for name, v in values.items()})
+        moved: dict[str, Any] = {n: v.to(device) if isinstance(v, Tensor) else v for n, v in values.items()}
+        return NgramTables(**moved)
 
     def score(self, contexts: Tensor) -> Tensor:
         """log p(label | context) of every label: [M] -> [M, V].  Waits for the device once per order."""
@@ -128,6 +131,17 @@ class NgramLM:
             raise UserError(
                 f"{path}: not a whole model: {error}; write it anew with aedo train-lm or KenLM's lmplz"
             ) from None
+
+    def log_probs(self, labels: Labels) -> Tensor:
+        """[B] of whole sentences, given with EOS."""
+        scorer = self.scorer(len(labels.ids), torch.device("cpu"))
+        state, total = scorer.start(), torch.zeros(len(labels.ids))
+        before: Tensor | None = None
+        for position, column in enumerate(labels.ids.T):
+            scores, state = scorer.step(before, state)
+            total += scores[:, 0].gather(1, column[:, None])[:, 0].where(position < labels.lengths, 0.0)
+            before = column[:, None]
+        return total
 
     def scorer(self, utterances: int, device: torch.device) -> NgramScorer:
         """For a batch of so many utterances."""
