@@ -24,7 +24,10 @@ from aedo.losses.ctc import CtcConfig
 from aedo.losses.objective import LossConfig
 from aedo.model.aed import AED
 from aedo.model.blstm_frontend import BlstmFrontendConfig
+from aedo.model.chunked import ChunkedConfig
+from aedo.model.chunked_decoder import build_chunked_decoder
 from aedo.model.conformer import ConformerConfig
+from aedo.model.decoder import Decoder
 from aedo.model.ebranchformer import EBranchformerConfig
 from aedo.model.frontend import ConvFrontendConfig
 from aedo.model.initialize import InitializationConfig
@@ -106,6 +109,7 @@ class Experiment(Part):
             raise ValueError(f"search.kind {kind} needs a decoder: there is none")
         if kind in OF_CTC and not self.ctc.layers:
             raise ValueError(f"search.kind {kind} needs a CTC head: ctc.layers is empty")
+        self._check_streaming()
         audio, features = self.audio.sample_rate, self.features.sample_rate
         if audio != features:
             raise ValueError(f"features.sample_rate {features} differs from audio.sample_rate {audio}")
@@ -125,6 +129,39 @@ class Experiment(Part):
                 f"tokenizer.kind is {labels}; use spm10k or the like, or bpesample001"
             )
         return self
+
+    def _check_streaming(self) -> None:
+        """ValueError where a part cannot do what it does chunk by chunk."""
+        if self.streaming is None:
+            return
+        if self.frontend.kind != "conv":
+            raise ValueError(f"encoder.streaming: a front-end of kind {self.frontend.kind} hears utterances whole")
+        normalize, decoder = self.features.normalize, self.decoder
+        if normalize is not None and normalize.kind == "utterance":
+            raise ValueError("encoder.streaming: features.normalize of kind utterance hears all of it first; use batch")
+        if decoder is None:
+            return
+        if decoder.kind != "lstm":
+            raise ValueError(
+                f"encoder.streaming: a decoder of kind {decoder.kind} attends to whole utterances; use the LSTM "
+                "decoder, or none (ctconly)"
+            )
+        if decoder.second != "none":
+            raise ValueError(f"encoder.streaming: decoder.second {decoder.second} is not there for chunks")
+        if not self.ctc.layers:
+            raise ValueError("encoder.streaming: a CTC head tells which labels end in which chunk; ctc.layers is empty")
+
+    @property
+    def streaming(self) -> ChunkedConfig | None:
+        """How a streaming model cuts its features; None: it hears utterances whole."""
+        return self.encoder.streaming if self.encoder.kind == "conformer" else None
+
+    def _build_decoder(self, dim: int, vocabulary: int) -> Decoder[Any, Any] | None:
+        if self.decoder is None:
+            return None
+        if self.streaming is not None and self.decoder.kind == "lstm":
+            return build_chunked_decoder(self.decoder, dim, vocabulary, self.streaming.kept)
+        return self.decoder.build(dim, vocabulary)
 
     def reading(self) -> Reading:
         """The part of the tree that says how utterances become batches."""
@@ -147,7 +184,8 @@ class Experiment(Part):
             self.frontend.build(self.features.dim, dim, self.encoder.dropout),
             self.encoder.build(),
             self.ctc.build(dim, vocabulary),
-            None if self.decoder is None else self.decoder.build(dim, vocabulary),
+            self._build_decoder(dim, vocabulary),
+            self.streaming,
         )
         self.initialization(model)
         return model

@@ -56,7 +56,7 @@ def test_dropout_zero_and_evaluation_change_nothing() -> None:
 
 
 def test_sinusoids_have_sine_first_and_are_antisymmetric() -> None:
-    table = relative_sinusoids(4, 6, torch.device("cpu"))
+    table = relative_sinusoids(torch.arange(-3, 4), 6)
     assert table.shape == (7, 6)
     torch.testing.assert_close(table[3], torch.tensor([0.0, 0, 0, 1, 1, 1]))
     torch.testing.assert_close(table[2, :3], -table[4, :3])

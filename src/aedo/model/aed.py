@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from aedo.features.logmel import Features, LogMel
 from aedo.model.blstm_frontend import BlstmFrontend
+from aedo.model.chunked import Chunked, ChunkedConfig
+from aedo.model.chunked_labels import chunk_targets
 from aedo.model.ctc_heads import CtcHeads
 from aedo.model.decoder import Decoder, DecoderOutput
 from aedo.model.encoder import Encoded, Encoder
@@ -39,20 +41,43 @@ class AED(nn.Module):
         encoder: Encoder,
         ctc_heads: CtcHeads,
         decoder: Decoder[Any, Any] | None,
+        streaming: ChunkedConfig | None = None,
     ) -> None:
+        """`streaming`: the model hears its features in chunks, through a front-end of convolutions."""
         super().__init__()
         self.features, self.frontend, self.encoder = features, frontend, encoder
         self.ctc_heads, self.decoder = ctc_heads, decoder
         self.ctc_layers = ctc_heads.layers
+        self.streaming = streaming
+
+    @property
+    def chunked(self) -> Chunked | None:
+        """How a streaming model hears its features; None: it hears utterances whole."""
+        if self.streaming is None:
+            return None
+        assert isinstance(self.frontend, ConvFrontend)
+        return Chunked(self.streaming, self.frontend, self.encoder)
 
     def forward(self, features: Features, labels: Labels) -> Outputs:
-        """Teacher-forced outputs; `labels` carry no EOS."""
+        """Teacher-forced outputs; `labels` carry no EOS.
+
+        The decoder of a streaming model learns which labels end in which chunk: where `labels` do not tell, by the best
+        path of its last CTC head.
+        """
         encoded = self.encode(features)
         logits = {layer: self.ctc_heads.of(layer)(encoded.layers[layer]) for layer in self.ctc_layers}
-        return Outputs(encoded, logits, None if self.decoder is None else self.decoder(encoded, labels.with_eos()))
+        if self.decoder is None:
+            return Outputs(encoded, logits, None)
+        targets = labels.with_eos()
+        if self.streaming is not None:
+            last = logits[self.ctc_layers[-1]] if self.ctc_layers else None
+            targets = chunk_targets(labels, encoded.lengths, self.streaming.kept, last)
+        return Outputs(encoded, logits, self.decoder(encoded, targets))
 
     def encode(self, features: Features) -> Encoded:
         """Encoder states, with the layers that carry a CTC head."""
+        if self.chunked is not None:
+            return self.chunked.encode(features, self.ctc_layers)
         encoded: Encoded = self.encoder(
             self.frontend(features), self.frontend.lengths(features.lengths), self.ctc_layers
         )
@@ -66,4 +91,5 @@ class AED(nn.Module):
 
     def encoder_frames(self, samples: Tensor) -> Tensor:
         """Encoder frames for a number of samples, [B] -> [B], on the CPU; those at the end of the training."""
-        return self.frontend.lengths(self.features.lengths(samples))
+        frames = self.features.lengths(samples)
+        return self.frontend.lengths(frames) if self.chunked is None else self.chunked.lengths(frames)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import model_validator
 from torch import Tensor, nn
 
+from aedo.model.chunked import ChunkedConfig
 from aedo.model.encoder import Encoder, StackConfig
 from aedo.nn.attention import SelfAttention
 from aedo.nn.convolution import ConvolutionConfig, ConvolutionModule, Padding
 from aedo.nn.dropout import Dropout
 from aedo.nn.feedforward import FeedForward
 from aedo.nn.norms import BlockNorm, block_norm
+from aedo.nn.past import Past
 
 
 class ConformerConfig(StackConfig):
@@ -19,6 +22,23 @@ class ConformerConfig(StackConfig):
     convolution: ConvolutionConfig = ConvolutionConfig()
     dropout_behind_attention: bool = True
     """Dropout also before the residual sum behind self-attention, where older systems forgot it."""
+    streaming: ChunkedConfig | None = None
+    """Cut the features into overlapping chunks that see nothing but themselves and a few chunks before, in training
+    and recognition alike: a model that can recognise while someone speaks.  None: it hears utterances whole."""
+
+    @model_validator(mode="after")
+    def _check_streaming(self) -> ConformerConfig:
+        if self.streaming is None:
+            return self
+        unfit = {
+            "chunk": ("is a training on chunks for recognition as a whole", self.chunk is not None),
+            "attention.window": ("is a training on windows for recognition as a whole", self.attention.window),
+            "pooling": ("lets chunks have other lengths for a while", self.pooling != 1.0),
+        }
+        for field, (why, there) in unfit.items():
+            if there:
+                raise ValueError(f"encoder.streaming does not go together with encoder.{field}, which {why}")
+        return self
 
     @property
     def padding(self) -> Padding:
@@ -66,12 +86,12 @@ class ConformerBlock(nn.Module):
         self.attention_norm, self.convolution_norm = block_norm(norm, dim), block_norm(norm, dim)
         self.final_norm = block_norm(norm, dim)
 
-    def forward(self, x: Tensor, mask: Tensor, frames: int) -> Tensor:
-        """x [B, T, D], mask [B, T], frames: number of valid ones -> [B, T, D]."""
+    def forward(self, x: Tensor, mask: Tensor, frames: int, past: Past | None = None) -> Tensor:
+        """x [B, T, D], mask [B, T], frames: number of valid ones, past of chunks -> [B, T, D]."""
         x = x + 0.5 * self.dropout(self.ff1(self.ff1_norm(x)))
-        attended = self.attention(self.attention_norm(x), mask)
+        attended = self.attention(self.attention_norm(x), mask, past)
         x = x + (self.dropout(attended) if self.dropout_behind_attention else attended)
-        x = x + self.dropout(self.convolution(self.convolution_norm(x), mask, frames))
+        x = x + self.dropout(self.convolution(self.convolution_norm(x), mask, frames, past))
         x = x + 0.5 * self.dropout(self.ff2(self.ff2_norm(x)))
         y: Tensor = self.final_norm(x)
         return y

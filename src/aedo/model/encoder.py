@@ -20,6 +20,7 @@ from aedo.nn.dropout import DropoutConfig
 from aedo.nn.feedforward import FeedForwardConfig
 from aedo.nn.masks import length_mask
 from aedo.nn.norms import BlockNorm
+from aedo.nn.past import Past
 from aedo.nn.pooling import pool_time
 from aedo.nn.rates import values_of
 from aedo.nn.windows import Chunks
@@ -124,12 +125,16 @@ class Encoder(nn.Module):
         layers = {number: chunks.stitch(states) for number, states in alone.layers.items()}
         return Encoded(chunks.stitch(alone.states), lengths, length_mask(lengths, x.shape[1], x.device), layers)
 
-    def _run(self, x: Tensor, lengths: Tensor, collect: tuple[int, ...]) -> Encoded:
+    def see(self, x: Tensor, lengths: Tensor, past: Past, collect: tuple[int, ...] = ()) -> Encoded:
+        """Chunks x [W, C, D] that see a past, lengths [W] on the CPU."""
+        return self._run(x, lengths, collect, past)
+
+    def _run(self, x: Tensor, lengths: Tensor, collect: tuple[int, ...], past: Past | None = None) -> Encoded:
         mask, frames = length_mask(lengths, x.shape[1], x.device), int(lengths.sum())
         collected: dict[int, Tensor] = {}
         for number, block in enumerate(self.layers, start=1):
             if number <= self.in_use:
-                x = block(x, mask, frames)
+                x = block(x, mask, frames) if past is None else block(x, mask, frames, past)
             if number in collect:
                 collected[number] = x
         return Encoded(x, lengths, mask, collected)

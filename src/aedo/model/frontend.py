@@ -57,6 +57,11 @@ class ConvFrontend(nn.Module):
         self.projection, self.dropout = projection, dropout
         self.band_pool, self.padding = band_pool, padding
 
+    @property
+    def downsampling(self) -> int:
+        """Feature frames for one of its own."""
+        return math.prod(convolution.stride[0] for convolution in self._layers())
+
     def lengths(self, frames: Tensor) -> Tensor:
         """Output frames for a number of feature frames, [B] -> [B]."""
         for convolution in self._layers():

@@ -15,6 +15,8 @@ class Labels(NamedTuple):
     """[B, U] int64, zeros behind the end."""
     lengths: Tensor
     """[B] int64, on the CPU."""
+    chunks: Tensor | None = None
+    """[B, U] int64, the chunk of the features in which each label ends, for streaming models; None: nobody says."""
 
     def with_eos(self) -> Labels:
         """The same sequences with EOS behind each.  The padding is EOS already: one more column does it."""

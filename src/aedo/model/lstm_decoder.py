@@ -6,7 +6,9 @@ H LSTM units, G attention heads, V vocabulary, N packed labels.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 import torch
@@ -34,6 +36,8 @@ class LstmDecoderConfig(Part):
     attention_dim: int = Field(1024, ge=1)
     attention_heads: int = Field(1, ge=1)
     """Attention distributions at every step; their contexts, each of the encoder's dimension, are joined."""
+    weight_feedback: bool = True
+    """Tell the attention where it has looked so far (with fertility)."""
     lstm_dim: int = Field(1024, ge=1)
     second: Literal["none", "stacked", "language_model"] = "none"
     """A second LSTM of the same size.  stacked: behind the attention, fed with the first one's output and the new
@@ -52,19 +56,24 @@ class LstmDecoderConfig(Part):
     def build(self, dim: int, vocabulary: int) -> LstmDecoder:
         context, units = self.attention_heads * dim, self.lstm_dim
         entering = units if self.second == "language_model" else self.embedding_dim
-        lstm = self._lstm(entering + context)
+        lstm = self.lstm(entering + context)
         return LstmDecoder(
             TargetEmbedding(vocabulary, self.embedding_dim, self.embedding_std),
-            AdditiveAttention(dim, self.attention_dim, units, self.attention_heads),
+            self.attention(dim),
             lstm,
             linear(units + self.embedding_dim + context, self.readout_dim),
             self.readout_dropout.build(),
             linear(self.readout_dim // 2, vocabulary),
-            stacked=self._lstm(units + context) if self.second == "stacked" else None,
-            language_model=self._lstm(self.embedding_dim) if self.second == "language_model" else None,
+            stacked=self.lstm(units + context) if self.second == "stacked" else None,
+            language_model=self.lstm(self.embedding_dim) if self.second == "language_model" else None,
         )
 
-    def _lstm(self, inputs: int) -> ZoneoutLstm:
+    def attention(self, dim: int) -> AdditiveAttention:
+        return AdditiveAttention(
+            dim, self.attention_dim, self.lstm_dim, self.attention_heads, weight_feedback=self.weight_feedback
+        )
+
+    def lstm(self, inputs: int) -> ZoneoutLstm:
         return ZoneoutLstm(
             inputs,
             self.lstm_dim,
@@ -113,22 +122,38 @@ class LstmDecoderState:
         second = None if self.second is None else self.second.at(at)
         return LstmDecoderState(self.lstm.at(at), second, self.context[at], self.accumulated[at], self.weights[at])
 
+    def where(self, taken: Tensor, other: LstmDecoderState) -> LstmDecoderState:
+        """These hypotheses where `taken` [B, K] bool, elsewhere the others."""
+
+        def choose(one: Tensor, two: Tensor) -> Tensor:
+            return torch.where(taken.view(*taken.shape, *[1] * (one.dim() - 2)), one, two)
+
+        return self._with(other, choose)
+
+    @classmethod
+    def joined(cls, states: Sequence[LstmDecoderState]) -> LstmDecoderState:
+        """The utterances of several states as one batch."""
+        return reduce(lambda one, two: one._with(two, lambda x, y: torch.cat([x, y])), states)
+
+    def _with(self, other: LstmDecoderState, combine: Callable[[Tensor, Tensor], Tensor]) -> LstmDecoderState:
+        second = None
+        if self.second is not None and other.second is not None:
+            second = LstmState(*map(combine, self.second, other.second))
+        return LstmDecoderState(
+            LstmState(*map(combine, self.lstm, other.lstm)),
+            second,
+            combine(self.context, other.context),
+            combine(self.accumulated, other.accumulated),
+            combine(self.weights, other.weights),
+        )
+
     def put(self, columns: Tensor, new: LstmDecoderState, taken: Tensor) -> LstmDecoderState:
         """With the hypotheses of `new` [B, K'] in the places `columns` [B, K'] where `taken` [B, K'] bool."""
 
         def put(old: Tensor, fresh: Tensor) -> Tensor:
             return placed(old, columns, fresh, taken)
 
-        second = None
-        if self.second is not None and new.second is not None:
-            second = LstmState(*map(put, self.second, new.second))
-        return LstmDecoderState(
-            LstmState(*map(put, self.lstm, new.lstm)),
-            second,
-            put(self.context, new.context),
-            put(self.accumulated, new.accumulated),
-            put(self.weights, new.weights),
-        )
+        return self._with(new, put)
 
 
 class LstmDecoder(nn.Module):

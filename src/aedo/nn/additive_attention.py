@@ -15,22 +15,30 @@ class AdditiveAttention(nn.Module):
     2015; feedback with fertility: Tu et al. 2016; several heads: the reference.
     """
 
-    def __init__(self, dim: int, attention_dim: int, query_dim: int, heads: int = 1) -> None:
+    def __init__(
+        self, dim: int, attention_dim: int, query_dim: int, heads: int = 1, *, weight_feedback: bool = True
+    ) -> None:
+        """`weight_feedback`: whether energies know the weights so far; without, there is no fertility either."""
         super().__init__()
         self.heads = heads
         self.key = linear(dim, attention_dim)
-        self.fertility = linear(dim, heads, bias=False)
-        self.feedback = linear(heads, attention_dim, bias=False)
+        self.fertility = linear(dim, heads, bias=False) if weight_feedback else None
+        self.feedback = linear(heads, attention_dim, bias=False) if weight_feedback else None
         self.query = linear(query_dim, attention_dim, bias=False)
         self.energy = linear(attention_dim, heads, bias=False)
 
     def forward(self, query: Tensor, keys: Tensor, accumulated: Tensor, mask: Tensor) -> Tensor:
         """query [..., A] projected, keys [..., T, A], accumulated [..., H, T], mask [..., T] -> weights [..., H, T]."""
-        hidden: Tensor = self.feedback(accumulated.transpose(-1, -2))  # [..., T, A], from here on in place
-        hidden = hidden.add_(keys).add_(query[..., None, :]).tanh_()
+        if self.feedback is None:
+            hidden = (keys + query[..., None, :]).tanh_()
+        else:
+            hidden = self.feedback(accumulated.transpose(-1, -2))  # [..., T, A], from here on in place
+            hidden = hidden.add_(keys).add_(query[..., None, :]).tanh_()
         energies = single(self.energy(hidden)).transpose(-1, -2)
         return energies.masked_fill(~mask[..., None, :], float("-inf")).softmax(-1)
 
     def fertilities(self, states: Tensor) -> Tensor:
         """Encoder states [..., T, D] -> [..., H, T]: how much a unit of weight counts in the feedback, up to a half."""
+        if self.fertility is None:
+            return single(states).new_zeros(*states.shape[:-2], self.heads, states.shape[-2])
         return 0.5 * single(self.fertility(states).transpose(-1, -2)).sigmoid()

@@ -9,6 +9,7 @@ from aedo.config import Part
 from aedo.nn.attend import Fused, attention, check_fused
 from aedo.nn.dropout import WeightDropout, WeightShare
 from aedo.nn.init import linear
+from aedo.nn.past import Past, past_mask, with_past
 from aedo.nn.positions import ClippedPositionsConfig, Positions, PositionsConfig
 from aedo.nn.qk_norm import QKNorm, QKNormKind, qk_norm
 from aedo.nn.rates import Rate
@@ -81,14 +82,19 @@ class SelfAttention(nn.Module):
         self.qkv = linear(dim, 3 * dim, bias=position.biased, scale=init_scale)
         self.out = linear(dim, dim, bias=position.biased)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x [B, T, D], mask [B, T] True on valid frames -> [B, T, D]."""
+    def forward(self, x: Tensor, mask: Tensor, past: Past | None = None) -> Tensor:
+        """x [B, T, D], mask [B, T] True on valid frames; of chunks, the past that they see, too -> [B, T, D]."""
         batch, frames, dim = x.shape
         qkv = self.qkv(x).view(batch, frames, self.heads, 3, dim // self.heads)
         query, key, value = qkv.permute(3, 0, 2, 1, 4)  # each [B, H, T, E]
+        if past is not None:
+            own = qkv[:, :, :, 1:].flatten(2)
+            seen = with_past(past.before(own), own).view(batch, -1, self.heads, 2, dim // self.heads)
+            key, value = seen.permute(3, 0, 2, 1, 4)
+            mask = past_mask(past, mask)
         if self.qk_norm is not None:
             query, key = self.qk_norm(query, key)
-        query, key, scores = self.position(query, key)
+        query, key, scores = self.position(query, key, 0 if past is None else past.first)
         seen = mask[:, None, None, :]
         if self.window is not None and self.training:
             seen = within_window(mask, self.window)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from aedo.config import Part
 from aedo.nn.init import glorot_convolution_, linear
 from aedo.nn.norms import BatchNormConfig, FrameLayerNorm, LayerNormConfig, MaskedBatchNorm
+from aedo.nn.past import Past, with_past
 from aedo.nn.width import Width
 from aedo.schedule import Scheduled
 
@@ -26,11 +27,18 @@ class DepthwiseConvolution(nn.Conv1d):
         glorot_convolution_(self)
         self.zero_padding, self.pads = padding == "consistent", ((kernel - 1) // 2, kernel // 2)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
-        """x [B, T, D], mask [B, T] True on valid frames; what padding gives is of no meaning."""
+    def forward(self, x: Tensor, mask: Tensor, past: Past | None = None) -> Tensor:  # type: ignore[override]
+        """x [B, T, D], mask [B, T] True on valid frames; what padding gives is of no meaning.
+
+        In front of chunks stands the past that they see.
+        """
         if self.zero_padding:
             x = x.masked_fill(~mask[..., None], 0.0)
-        return super().forward(nn.functional.pad(x.transpose(1, 2), self.pads)).transpose(1, 2)
+        frames = x.shape[1]
+        if past is not None:
+            x = with_past(past.before(x), x)
+        y = super().forward(nn.functional.pad(x.transpose(1, 2), self.pads)).transpose(1, 2)
+        return y if past is None else y[:, -frames:]
 
 
 class ConvolutionConfig(Part):
@@ -55,8 +63,8 @@ class ConvolutionModule(nn.Module):
         self.depthwise = DepthwiseConvolution(dim, kernel, padding)
         self.norm, self.width = norm, width
 
-    def forward(self, x: Tensor, mask: Tensor, frames: int) -> Tensor:
-        """x [B, T, D], mask [B, T], frames: number of valid ones -> [B, T, D]."""
-        x = self.depthwise(nn.functional.glu(self.pointwise_in(x), dim=-1), mask)
+    def forward(self, x: Tensor, mask: Tensor, frames: int, past: Past | None = None) -> Tensor:
+        """x [B, T, D], mask [B, T], frames: number of valid ones, past of chunks -> [B, T, D]."""
+        x = self.depthwise(nn.functional.glu(self.pointwise_in(x), dim=-1), mask, past)
         y: Tensor = self.pointwise_out(self.width(nn.functional.silu(self.norm(x, mask, frames))))
         return y

@@ -71,17 +71,22 @@ class Positioned(NamedTuple):
     key: Tensor
     """[B, H, T, E]."""
     scores: Tensor | None = None
-    """[B, H, T, T] (query, key), to be added to that product before it is scaled."""
+    """[B, H, Q, T] (query, key), to be added to that product before it is scaled."""
+
+
+def distances(queries: int, keys: int, first: int, device: torch.device) -> Tensor:
+    """All distances from a query to a key, the query i standing at key `first` + i -> [Q + T - 1], ascending."""
+    return torch.arange(1 - queries, keys, device=device) - first
 
 
 def relative_shift(scores: Tensor) -> Tensor:
-    """[..., T, 2T - 1] by (query i, distance d + T - 1) -> [..., T, T] by (query i, key j), d = j - i."""
-    *lead, frames, distances = scores.shape
-    if frames == 1:
+    """[..., Q, Q + T - 1] by (query i, distance d + Q - 1) -> [..., Q, T] by (query i, key j), d = j - i."""
+    *lead, queries, count = scores.shape
+    if queries == 1:
         return scores
-    # Row i must start at column T - 1 - i: in the flattened rows that is a constant stride of 2T - 2.
-    flat = scores.reshape(*lead, frames * distances)[..., frames - 1 : -1]
-    return flat.view(*lead, frames, distances - 1)[..., :frames]
+    # Row i must start at column Q - 1 - i: in the flattened rows that is a constant stride of Q + T - 2.
+    flat = scores.reshape(*lead, queries * count)[..., queries - 1 : -1]
+    return flat.view(*lead, queries, count - 1)[..., : count - queries + 1]
 
 
 class RelativePositionTable(nn.Embedding):
@@ -99,11 +104,10 @@ class ClippedPositions(nn.Module):
 
     biased = False
 
-    def forward(self, query: Tensor, key: Tensor) -> Positioned:
-        """query, key [B, H, T, E]."""
-        frames = query.shape[-2]
-        distance = torch.arange(1 - frames, frames, device=query.device).clamp_(-self.clip, self.clip) + self.clip
-        vectors = self.dropout(self.table(distance))  # [2T - 1, E]
+    def forward(self, query: Tensor, key: Tensor, first: int = 0) -> Positioned:
+        """query [B, H, Q, E], key [B, H, T, E]; the first query stands at key `first`."""
+        distance = distances(query.shape[-2], key.shape[-2], first, query.device)
+        vectors = self.dropout(self.table(distance.clamp_(-self.clip, self.clip) + self.clip))  # [Q + T - 1, E]
         return Positioned(query, key, relative_shift(query @ vectors.T))
 
 
@@ -117,38 +121,38 @@ class TransformerXLPositions(nn.Module):
 
     biased = True
 
-    def forward(self, query: Tensor, key: Tensor) -> Positioned:
-        """query, key [B, H, T, E]."""
-        frames = query.shape[-2]
-        sinusoids = relative_sinusoids(frames, self.dim, query.device).to(self.projection.weight.dtype)
-        vectors = self.projection(self.dropout(sinusoids)).view(2 * frames - 1, self.heads, -1)
-        scores = (query + self.position_bias[:, None]) @ vectors.permute(1, 2, 0)  # [B, H, T, 2T - 1]
+    def forward(self, query: Tensor, key: Tensor, first: int = 0) -> Positioned:
+        """query [B, H, Q, E], key [B, H, T, E]; the first query stands at key `first`."""
+        distance = distances(query.shape[-2], key.shape[-2], first, query.device)
+        sinusoids = relative_sinusoids(distance, self.dim).to(self.projection.weight.dtype)
+        vectors = self.projection(self.dropout(sinusoids)).view(len(distance), self.heads, -1)
+        scores = (query + self.position_bias[:, None]) @ vectors.permute(1, 2, 0)  # [B, H, Q, Q + T - 1]
         return Positioned(query + self.content_bias[:, None], key, relative_shift(scores))
 
 
 class RotaryPositions(nn.Module):
     biased = False
 
-    def forward(self, query: Tensor, key: Tensor) -> Positioned:
-        """query, key [B, H, T, E], E even."""
-        return Positioned(rotated(query, 0), rotated(key, 0))
+    def forward(self, query: Tensor, key: Tensor, first: int = 0) -> Positioned:
+        """query [B, H, Q, E], key [B, H, T, E], E even; the first query stands at key `first`."""
+        return Positioned(rotated(query, first), rotated(key, 0))
 
 
 class NoPositions(nn.Module):
     biased = False
 
-    def forward(self, query: Tensor, key: Tensor) -> Positioned:
-        """query, key [B, H, T, E]."""
+    def forward(self, query: Tensor, key: Tensor, first: int = 0) -> Positioned:
+        """query [B, H, Q, E], key [B, H, T, E]."""
         return Positioned(query, key)
 
 
 Positions = ClippedPositions | TransformerXLPositions | RotaryPositions | NoPositions
 
 
-def relative_sinusoids(frames: int, dim: int, device: torch.device) -> Tensor:
-    """Sine in the first half, cosine in the second, for the distances 1 - T .. T - 1 -> [2T - 1, D]."""
-    frequency = torch.exp(torch.arange(0, dim, 2, device=device) * (-math.log(1e4) / dim))
-    angle = torch.arange(1 - frames, frames, device=device)[:, None] * frequency
+def relative_sinusoids(distance: Tensor, dim: int) -> Tensor:
+    """Sine in the first half, cosine in the second, for distances [N] -> [N, D]."""
+    frequency = torch.exp(torch.arange(0, dim, 2, device=distance.device) * (-math.log(1e4) / dim))
+    angle = distance[:, None] * frequency
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
