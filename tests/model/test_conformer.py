@@ -192,3 +192,23 @@ def test_options_of_the_training_wait_for_nothing_on_the_device() -> None:
     encoded = encoder(torch.empty(2, 17, 8, device="meta"), torch.tensor([17, 9]), (1,))
     encoded.states.sum().backward()
     assert encoded.states.shape == encoded.layers[1].shape == (2, 5, 8)
+
+
+def test_a_block_passed_over_leaves_its_input_and_gets_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = quiet(layers=3, layer_drop=0.5).train()
+    x, lengths = torch.randn(2, 5, 8), torch.tensor([5, 3])
+    monkeypatch.setattr("aedo.model.encoder.kept_layers", lambda count, rate: [True, rate != 0.5, True][:count])
+    dropped = stack(x, lengths, (1, 2))
+    torch.testing.assert_close(dropped.layers[1], dropped.layers[2], atol=0, rtol=0)
+    dropped.states.sum().backward()
+    assert all(p.grad is None for p in stack.layers[1].parameters())
+    assert all(p.grad is not None for p in stack.layers[2].parameters())
+    stack.eval()  # recognition goes through all of them
+    assert not torch.equal(*(stack(x, lengths, (1, 2)).layers[number] for number in (1, 2)))
+
+
+def test_without_layer_drop_nothing_is_drawn() -> None:
+    stack = quiet(layers=2).train()
+    before = torch.get_rng_state()
+    stack(torch.randn(1, 4, 8, generator=torch.Generator().manual_seed(1)), torch.tensor([4]))
+    assert torch.equal(torch.get_rng_state(), before)

@@ -283,3 +283,15 @@ def test_trees_written_before_there_were_two_decoders_still_load() -> None:
 def test_sizes_that_do_not_fit_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         TransformerDecoderConfig.model_validate(PLAIN | change)
+
+
+def test_layers_are_passed_over_in_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aedo.model.transformer_decoder.kept_layers", lambda count, rate: [rate == 0.0] * count)
+    form = {"layers": 2, "dim": 8, "heads": 2, "dropout": {"rate": 0.0}, "attention_dropout": 0.0}
+    decoder = TransformerDecoderConfig.model_validate({**form, "layer_drop": 0.5}).build(10, 11)
+    encoded, labels = encoded_of([4]), Labels(torch.tensor([[3, 4, 0]]), torch.tensor([3]))
+    # Without layers nothing of the encoder is left: the label before alone decides.
+    other = Encoded(encoded.states + 1, encoded.lengths, encoded.mask, {})
+    torch.testing.assert_close(decoder(encoded, labels).logits, decoder(other, labels).logits, atol=0, rtol=0)
+    decoder.eval()
+    assert not torch.equal(decoder(encoded, labels).logits, decoder(other, labels).logits)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from aedo.nn.dropout import Dropout, Share
+from aedo.nn.dropout import Dropout, Share, kept_layers
 
 
 @pytest.mark.parametrize(("share", "expected"), [("none", (2, 5, 8)), ("time", (2, 1, 8)), ("batch_time", (1, 1, 8))])
@@ -34,3 +34,12 @@ def test_packed_rows_share_a_mask_only_over_the_whole_batch() -> None:
 def test_off_returns_the_input_itself(rate: float, training: bool) -> None:
     x = torch.randn(2, 3, 4)
     assert Dropout(rate, "none").train(training)(x) is x
+
+
+def test_layers_are_passed_over_as_often_as_asked_for_and_nothing_is_drawn_without() -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    assert kept_layers(5, 0.0) == [True] * 5
+    assert torch.equal(torch.get_rng_state(), before)
+    drawn = torch.tensor([kept_layers(4, 0.3) for _ in range(4000)], dtype=torch.float32)
+    torch.testing.assert_close(drawn.mean(0), torch.full((4,), 0.7), atol=0.03, rtol=0)

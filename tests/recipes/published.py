@@ -229,6 +229,7 @@ OPTIONS = {
                 "shared_embedding": False,
                 "embedding_scale": 1.0,
                 "embedding_std": None,
+                "layer_drop": 0.0,
                 "input_dropout": 0.0,
                 "dropout": {"rate": 0.1, "share": "batch_time"},
                 "attention_dropout": 0.1,

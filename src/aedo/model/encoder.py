@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from aedo.config import Part
 from aedo.nn.advance import END
 from aedo.nn.attention import SelfAttentionConfig
-from aedo.nn.dropout import DropoutConfig
+from aedo.nn.dropout import DropoutConfig, kept_layers
 from aedo.nn.feedforward import FeedForwardConfig
 from aedo.nn.masks import length_mask
 from aedo.nn.norms import BlockNorm
@@ -38,6 +38,8 @@ class StackConfig(Part):
     """The norms in front of a block's parts and at its end."""
     dropout: DropoutConfig = DropoutConfig()
     """After the front-end, inside the feed-forward networks and before every residual sum."""
+    layer_drop: float = Field(0.0, ge=0, lt=1)
+    """Probability that a training step passes over a block, drawn for each of them."""
     growth: tuple[tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]], ...] = ()
     """The training's first stages, as (length, layers in use from below); behind them, all layers are in use."""
     growth_unit: Literal["micro_step", "epoch"] = "micro_step"
@@ -63,7 +65,7 @@ class StackConfig(Part):
 
     def stack(self, blocks: Sequence[nn.Module]) -> Encoder:
         """The encoder of these blocks, from below."""
-        return Encoder(blocks, self.depth(), self.pooling, self.chunk)
+        return Encoder(blocks, self.depth(), self.pooling, self.chunk, self.layer_drop)
 
     def depth(self) -> Steps:
         """Layers in use over the training."""
@@ -100,12 +102,17 @@ class Encoder(nn.Module):
     """
 
     def __init__(
-        self, blocks: Sequence[nn.Module], depth: Steps, pooling: Scheduled = 1.0, chunk: int | None = None
+        self,
+        blocks: Sequence[nn.Module],
+        depth: Steps,
+        pooling: Scheduled = 1.0,
+        chunk: int | None = None,
+        layer_drop: float = 0.0,
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(blocks)
         self.depth, self.in_use = depth, len(blocks)
-        self.pooling, self.pooled, self.chunk = pooling, 1, chunk
+        self.pooling, self.pooled, self.chunk, self.layer_drop = pooling, 1, chunk, layer_drop
 
     def advance(self, progress: Progress) -> None:
         """Use as many layers and pool as many frames as belong to this point of the training."""
@@ -114,7 +121,7 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor, collect: tuple[int, ...] = ()) -> Encoded:
         """x [B, T, D], lengths [B] on the CPU; `collect`: numbers (from 1) of the layers whose output is wanted.
 
-        For a layer that is not in use yet this is the output of the highest one in use.
+        For a layer that is not in use yet, or passed over, this is the output of the highest one in use below it.
         """
         if self.pooled > 1:
             x, lengths = pool_time(x, lengths, self.pooled)
@@ -132,8 +139,9 @@ class Encoder(nn.Module):
     def _run(self, x: Tensor, lengths: Tensor, collect: tuple[int, ...], past: Past | None = None) -> Encoded:
         mask, frames = length_mask(lengths, x.shape[1], x.device), int(lengths.sum())
         collected: dict[int, Tensor] = {}
+        kept = kept_layers(len(self.layers), self.layer_drop if self.training else 0.0)
         for number, block in enumerate(self.layers, start=1):
-            if number <= self.in_use:
+            if number <= self.in_use and kept[number - 1]:
                 x = block(x, mask, frames) if past is None else block(x, mask, frames, past)
             if number in collect:
                 collected[number] = x

@@ -20,7 +20,7 @@ from aedo.model.encoder import Encoded
 from aedo.model.labels import Labels, pack
 from aedo.nn.attend import Fused, check_fused
 from aedo.nn.decoder_attention import CausalAttention, CrossAttention, KeysValues, pad_labels
-from aedo.nn.dropout import Dropout, DropoutConfig, WeightDropout, WeightShare
+from aedo.nn.dropout import Dropout, DropoutConfig, WeightDropout, WeightShare, kept_layers
 from aedo.nn.embedding import TargetEmbedding
 from aedo.nn.feedforward import FeedForward, FeedForwardConfig
 from aedo.nn.init import linear
@@ -49,6 +49,8 @@ class TransformerDecoderConfig(Part):
     """Layers (from 1) below the last with an output layer of their own, used in training only."""
     dropout: DropoutConfig = DropoutConfig()
     """Inside the feed-forward networks and before every residual sum."""
+    layer_drop: float = Field(0.0, ge=0, lt=1)
+    """Probability that a training step passes over a layer, drawn for each of them."""
     input_dropout: Rate = 0.0
     """Dropout of the embedding with its position, drawn per element."""
     attention_dropout: Rate = 0.1
@@ -83,6 +85,7 @@ class TransformerDecoderConfig(Part):
                 layer: AuxiliaryHead(block_norm(self.norm, self.dim), linear(self.dim, vocabulary, bias=False))
                 for layer in self.auxiliary
             },
+            self.layer_drop,
         )
 
     def _block(self, encoder_dim: int) -> TransformerDecoderBlock:
@@ -225,11 +228,12 @@ class TransformerDecoder(nn.Module):
         final_norm: nn.Module,
         output: nn.Linear | None,
         auxiliary: dict[int, AuxiliaryHead],
+        layer_drop: float = 0.0,
     ) -> None:
         """Without `output`, the embedding's matrix is the output's too."""
         super().__init__()
         self.embedding, self.embedding_scale, self.input_dropout = embedding, embedding_scale, input_dropout
-        self.layers = nn.ModuleList(blocks)
+        self.layers, self.layer_drop = nn.ModuleList(blocks), layer_drop
         self.final_norm, self.output = final_norm, output
         self.auxiliary = nn.ModuleDict({str(layer): head for layer, head in auxiliary.items()})
         self.copy_output_to_heads()
@@ -245,11 +249,12 @@ class TransformerDecoder(nn.Module):
         packing = pack(labels.lengths, encoded.states.device)
         x = self._embed(nn.functional.pad(labels.ids[:, :-1], (1, 0), value=EOS), 0)  # [B, U, D]
         attention, auxiliary = None, {}
+        kept = kept_layers(len(self.layers), self.layer_drop if self.training else 0.0)
         for number, block in enumerate(self._blocks(), start=1):
-            frames = block.cross_attention.memory(encoded.states)
-            if not keep_attention:
-                x = block(x, frames, encoded.mask)
-            else:
+            if kept[number - 1] and not keep_attention:
+                x = block(x, block.cross_attention.memory(encoded.states), encoded.mask)
+            elif kept[number - 1]:
+                frames = block.cross_attention.memory(encoded.states)
                 x, weights = block.with_weights(x, frames, encoded.mask)
                 mean = weights.mean(1) / len(self.layers)
                 attention = mean if attention is None else attention + mean

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from aedo.config import Part
@@ -76,3 +77,14 @@ class WeightDropout(nn.Module):
         shape = weights.shape if self.share == "none" else (*[1] * (weights.dim() - 1), weights.shape[-1])
         keep = weights.new_empty(shape).bernoulli_(1.0 - self.rate)
         return weights * keep.div_(1.0 - self.rate)
+
+
+def kept_layers(count: int, rate: float) -> list[bool]:
+    """Which of `count` layers a training step goes through; the others are passed over.
+
+    Drawn from torch's state of the CPU, so that no device is waited for.
+    Source: Fan et al. 2020 (LayerDrop), without rescaling, as in ESPnet.
+    """
+    if rate == 0.0:
+        return [True] * count
+    return (torch.rand(count) >= rate).tolist()

@@ -27,6 +27,7 @@ SPELLED: dict[str, Sets] = {
     ),
     "trafodec2d128": ("24gb-v6", {"decoder.layers": 2, "decoder.dim": 128, "decoder.feed_forward.dim": 512}),
     "decdrop02": ("24gb-v6-trafodec6", {"decoder.dropout.rate": 0.2}),
+    "declayerdrop02": ("large", {"decoder.layer_drop": 0.2}),
     "embshare": (
         "24gb-v6-trafodec6",
         {"decoder.shared_embedding": True, "decoder.embedding_scale": 512**0.5, "decoder.input_dropout": 0.1},

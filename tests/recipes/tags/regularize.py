@@ -21,6 +21,7 @@ SPELLED: dict[str, Sets] = {
     "attdropfixbc": ("24gb-v4", {"encoder.attention.dropout_share": "none"}),
     "attdropbc": ("24gb-v6", {"encoder.attention.dropout_share": "all_but_keys"}),
     "drop015": ("24gb-v6", {"encoder.dropout.rate": 0.15}),
+    "layerdrop01": ("24gb-v6", {"encoder.layer_drop": 0.1}),
     "readoutdrop01": ("24gb-v6", {"decoder.readout_dropout.rate": 0.1}),
     "zonecell01": ("24gb-v6", {"decoder.zone_cell": 0.1}),
     "zonehid01": ("24gb-v6", {"decoder.zone_hidden": 0.1}),
