@@ -16,6 +16,7 @@ from aedo.data.order import OrderConfig
 from aedo.data.text import TokenizerConfig
 from aedo.experiment import AugmentConfig, Experiment
 from aedo.losses.ctc import CtcConfig
+from aedo.model.chunked import ChunkedConfig
 from aedo.model.conformer import ConformerConfig
 from aedo.nn.attention import SelfAttentionConfig
 from aedo.nn.positions import TransformerXLPositionsConfig
@@ -193,6 +194,14 @@ def base_an4() -> Experiment:
     )
 
 
+def base_an4_stream() -> Experiment:
+    """The base `an4` as a model that recognises while someone speaks, in chunks of 1.2 s with 0.9 s to look ahead.
+
+    Its recordings keep their loudness: a stream's largest magnitude is known at its end only.
+    """
+    return base_an4().with_("audio.peak_normalize", False).with_("encoder.streaming", ChunkedConfig())
+
+
 def base_tiny() -> Experiment:
     """For the demonstration and tests, minutes on two CPU cores: 24gb-v6 with other numbers only.
 
@@ -251,6 +260,7 @@ def _rise_and_fall(peak: float) -> PiecewiseLinear:
 BASES: dict[str, Callable[[], Experiment]] = {
     "tiny": base_tiny,
     "an4": base_an4,
+    "an4-stream": base_an4_stream,
     "11gb": base_11gb,
     "24gb": base_24gb,
     "24gb-v2": base_24gb_v2,
@@ -266,6 +276,7 @@ BASES: dict[str, Callable[[], Experiment]] = {
 PARENTS: dict[str, str] = {
     "tiny": "24gb-v6",
     "an4": "24gb-v6",
+    "an4-stream": "an4",
     "24gb": "11gb",
     "24gb-v2": "24gb",
     "24gb-v3": "24gb-v2",

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from aedo.conventions import EOS
+from aedo.errors import UserError
 from aedo.model.aed import AED
 from aedo.model.chunked_decoder import BEGIN, ChunkedLstmDecoder
 from aedo.model.encoder import Encoded
 from aedo.model.lstm_decoder import LstmDecoderMemory, LstmDecoderState
-from aedo.search.config import SearchConfig
+from aedo.search.config import FIELDS, NAMES, Kind, SearchConfig
 from aedo.search.ctc_prefix import CtcPrefix, CtcPrefixState
 from aedo.search.frames import Frames
 from aedo.search.hypotheses import NBest, joined, ranked
@@ -142,9 +143,11 @@ class ChunkSearch:
     A path of CTC belongs to a hypothesis where every label begins in the chunk in which the hypothesis has it.
     """
 
-    def __init__(self, model: AED, config: SearchConfig, *, joint: bool) -> None:
-        """`joint`: with the last CTC head; config.ctc_scale says how much."""
+    def __init__(self, model: AED, config: SearchConfig, kind: Kind) -> None:
+        """kind: attention, or joint, with the last CTC head, too.  UserError where it asks for what cannot be."""
+        check_chunked(config, kind)
         assert isinstance(model.decoder, ChunkedLstmDecoder)
+        joint = kind == "joint"
         self.model, self.decoder = model, model.decoder
         self.beam, self.considered = config.beam, config.considered
         self.ctc_scale, self.length_reward = config.ctc_scale if joint else 0.0, config.length_reward
@@ -265,10 +268,26 @@ def _merged(beam: ChunkBeam) -> ChunkBeam:
     return merged.gather(order)
 
 
+USED = ("kind", "beam", "ctc_scale", "considered", "length_reward", "max_samples", "max_utterances")
+"""Fields of the configuration that this search looks at; of the others of the joint search it knows nothing."""
+
+
+def check_chunked(config: SearchConfig, kind: Kind) -> None:
+    """UserError where a search of a streaming model is asked for what it does not know."""
+    if kind not in ("attention", "joint"):
+        name = next(name for name, value in NAMES.items() if value == kind)
+        raise UserError(f"--search {name}: not there for streaming models; use joint, attention, ctc or ctc-prefix")
+    fresh = SearchConfig()
+    for field in FIELDS[kind]:
+        value = getattr(config, field)
+        if field not in (*USED, "length_normalization", "whole_beam") and value != getattr(fresh, field):
+            raise UserError(f"search.{field} {value}: the search of streaming models does not know it; leave it out")
+
+
 @torch.inference_mode()
-def chunked_search(model: AED, encoded: Encoded, config: SearchConfig, *, joint: bool) -> NBest:
+def chunked_search(model: AED, encoded: Encoded, config: SearchConfig, kind: Kind) -> NBest:
     """The same over whole utterances, encoded by `AED.encode`: all of them at once, chunk by chunk."""
-    search = ChunkSearch(model, config, joint=joint)
+    search = ChunkSearch(model, config, kind)
     frames = search.decoder.frames
     counts = (-(-encoded.lengths // frames)).clamp_min(1)
     order = counts.argsort(descending=True, stable=True)

@@ -13,6 +13,7 @@ from aedo.model.decoder import Decoder
 from aedo.model.encoder import Encoded
 from aedo.search.attention_rewards import AttentionReward, Coverage, Monotonicity
 from aedo.search.beam import beam_search
+from aedo.search.chunked import chunked_search
 from aedo.search.config import OF_DECODER, Kind, SearchConfig
 from aedo.search.ctc import ctc_greedy
 from aedo.search.ctc_prefix import CtcPrefix
@@ -33,6 +34,8 @@ def run_search(model: AED, encoded: Encoded, config: SearchConfig, kind: Kind, f
     decoder = model.decoder
     if kind == "ctc_greedy":
         return ctc_greedy(model.ctc_log_probs(encoded), encoded.lengths)
+    if model.streaming is not None and kind in OF_DECODER:
+        return chunked_search(model, encoded, config, kind)
     if kind == "attention":
         assert decoder is not None
         memory = decoder.memory(encoded)

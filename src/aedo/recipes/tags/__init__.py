@@ -15,6 +15,7 @@ from aedo.recipes.tags import (
     losses,
     regularize,
     search,
+    streaming,
     tokens,
     update,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "losses",
     "regularize",
     "search",
+    "streaming",
     "tokens",
     "update",
 ]
