@@ -56,15 +56,20 @@ def register(app: typer.Typer) -> None:
         zoned_output: Zoned = False,
         settings: Settings = None,
     ) -> None:
-        """Import a PyTorch checkpoint of RETURNN; every dimension is read off its shapes.
+        """Import a PyTorch checkpoint of RETURNN, a recogniser or a Transformer language model; every dimension is read
+        off its shapes.
 
         Nothing in the file is run: only tensors are loaded.
         """
         from aedo.interop.checkpoint_file import read_checkpoint
         from aedo.interop.infer import Unseen
+        from aedo.interop.returnn_lm import is_language_model
 
-        unseen = Unseen(behavior_version, activation, zoned_output, settings or ())
-        _write(read_checkpoint(checkpoint), out, unseen, vocab, bpe_codes)
+        unseen, source = Unseen(behavior_version, activation, zoned_output, settings or ()), read_checkpoint(checkpoint)
+        if is_language_model(source.state):
+            _write_language_model(source, out, unseen, vocab, bpe_codes)
+        else:
+            _write(source, out, unseen, vocab, bpe_codes)
 
     @group.command("returnn-tf")
     def returnn_tf(
@@ -101,3 +106,22 @@ def _write(source: ForeignCheckpoint, out: Path, unseen: Unseen, vocab: Path | N
     if vocab is None:
         typer.echo("No --vocab given: transcripts will be numbers of labels.")
     typer.echo(f"next: aedo transcribe --run {run.path} AUDIO, or aedo recog {run.path} --data DATA")
+
+
+def _write_language_model(
+    source: ForeignCheckpoint, out: Path, unseen: Unseen, vocab: Path | None, codes: Path | None
+) -> None:
+    from aedo.errors import UserError
+    from aedo.interop.infer import Unseen
+    from aedo.interop.returnn_lm import import_lm
+
+    if unseen != Unseen(settings=unseen.settings):
+        raise UserError(
+            f"{source.path}: a language model: --behavior-version, --activation and --zoned-output are for recognisers"
+        )
+    description = import_lm(source, out, unseen.settings, vocab, codes)
+    sizes = description.transformer
+    assert sizes is not None
+    typer.echo(f"{out}: a language model of {sizes.layers} layers, {sizes.dim} wide, {description.vocabulary} labels")
+    typer.echo(f"Not in the file, taken as (--set heads=N changes it): heads = {sizes.heads}")
+    typer.echo("It goes with recognisers of exactly this vocabulary: same --vocab, same --bpe-codes.")

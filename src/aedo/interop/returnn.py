@@ -28,6 +28,11 @@ def _transpose(value: Tensor) -> Tensor:
     return value.T
 
 
+def layout(transposed: bool) -> Transform:
+    """The change of layout of a matrix that stands transposed there, or of anything that does not."""
+    return _transpose if transposed else _copy
+
+
 # Our name (a pattern) -> RETURNN's name, and how the value changes on the way (both ways alike: its own inverse).
 _RULES: tuple[tuple[str, str, Transform], ...] = (
     (r"features\.normalize\.running_mean", r"feature_batch_norm.running_mean", _copy),
@@ -143,7 +148,7 @@ def foreign_name(name: str, model: AED) -> tuple[str, Transform]:
     of_transformer = transformer_name(name, model)
     if of_transformer:
         foreign, transposed = of_transformer
-        return foreign, _transpose if transposed else _copy
+        return foreign, layout(transposed)
     return plain_name(name)
 
 
@@ -152,7 +157,7 @@ def plain_name(name: str) -> tuple[str, Transform]:
     of_ebranchformer = ebranchformer_name(name)
     if of_ebranchformer:
         foreign, transposed = of_ebranchformer
-        return foreign, _transpose if transposed else _copy
+        return foreign, layout(transposed)
     for pattern, replacement, transform in _RULES:
         match = re.fullmatch(pattern, name)
         if match:
@@ -173,10 +178,24 @@ def convert_state(state: Mapping[str, Tensor], model: AED, where: str = "the che
 
     Of the model only names and shapes count: it may lie on the meta device.
     """
+    return fitted(state, model.state_dict(), lambda name: foreign_name(name, model), copies(model), where)
+
+
+def fitted(
+    state: Mapping[str, Tensor],
+    ours: Mapping[str, Tensor],
+    name_of: Callable[[str], tuple[str, Transform]],
+    twice: Mapping[str, str],
+    where: str,
+) -> dict[str, Tensor]:
+    """`state` under the names and in the shapes of `ours`.
+
+    name_of: the foreign name of ours, and the change of layout.  twice: copies in the state, and their originals.
+    """
     values: dict[str, Tensor] = {}
-    misfits, known = Misfits(), set(copies(model))
-    for name, target in model.state_dict().items():
-        foreign, transform = foreign_name(name, model)
+    misfits, known = Misfits(), set(twice)
+    for name, target in ours.items():
+        foreign, transform = name_of(name)
         known.add(foreign)
         if foreign not in state:
             misfits.missing[foreign] = tuple(transform(target).shape)
@@ -188,7 +207,7 @@ def convert_state(state: Mapping[str, Tensor], model: AED, where: str = "the che
             misfits.others.append(f"shape: {foreign} is {list(given.shape)}, the model needs {wanted} (our {name})")
         values[name] = value.contiguous().clone()
     misfits.left_over = {name: tuple(value.shape) for name, value in state.items() if name not in known}
-    for copy, original in copies(model).items():
+    for copy, original in twice.items():
         if copy in state and original in state and not torch.equal(state[copy], state[original]):
             misfits.others.append(f"differs: {copy} is not the matrix of {original}, which it shares in our model")
     misfits.raise_any(where)

@@ -41,12 +41,17 @@ def transformer_name(name: str, model: AED) -> tuple[str, bool] | None:
         return f"dec_aux_final_layer_norm_{head[1]}.{'scale' if head[3] == 'weight' else 'bias'}", False
     if head:  # kept like an embedding where the decoder's own output layer is one
         return f"dec_aux_logits_{head[1]}.weight", model.decoder.output is not None
-    below = name.removeprefix("decoder.")
+    found = renamed(name.removeprefix("decoder."))
+    return None if found is None else (f"decoder.{found[0]}", found[1])
+
+
+def renamed(name: str) -> tuple[str, bool] | None:
+    """As `transformer_name`, for the names inside the decoder, which those of a language model are, too."""
     for pattern, replacement in _NAMES:
-        match = re.fullmatch(pattern, below)
+        match = re.fullmatch(pattern, name)
         if match:
-            foreign = f"decoder.{match.expand(replacement)}"
-            return foreign, foreign.endswith(".weight") and not foreign.endswith("input_embedding.weight")
+            foreign = match.expand(replacement)
+            return foreign, foreign.endswith(".weight") and foreign != "input_embedding.weight"
     return None
 
 

@@ -22,7 +22,8 @@ from aedo.model.ebranchformer import EBranchformerConfig
 from aedo.model.encoder import Encoded
 from aedo.nn.init import linear
 from aedo.nn.masks import length_mask
-from aedo.verify.check import GRADIENT, VALUE, Check, relative
+from aedo.verify.arrays import frames_check, norms_check, value_check
+from aedo.verify.check import GRADIENT, VALUE, Check
 from aedo.verify.describe import Description, check_gating, compare
 from aedo.verify.folder import Array, GoldenFolder, arrays_of
 from aedo.verify.load import equal, state_of
@@ -96,7 +97,9 @@ def checks(folder: GoldenFolder) -> Iterator[Check]:
             if version:
                 padding = infer.padding_of(infer.Unseen(int(version[1])))
                 other = _loaded(config.with_("padding", padding), state, str(folder.checkpoint)).eval()
-                yield _frames("encoder", name, other(inputs.features, inputs.lengths).states, reference, inputs.mask)
+                yield frames_check(
+                    "encoder", name, other(inputs.features, inputs.lengths).states, reference, inputs.mask
+                )
     yield from _training(without_randomness(model), inputs, reference)
 
 
@@ -163,11 +166,11 @@ def _outputs(model: BareEncoder, inputs: BareInputs, reference: Mapping[str, Arr
     values = {f"layer_{number}": states for number, states in encoded.layers.items()}
     for name, states in {**values, **recorded, "out": encoded.states}.items():
         if name in reference:
-            yield _frames("encoder", name, states, reference, inputs.mask)
+            yield frames_check("encoder", name, states, reference, inputs.mask)
     for row, length in enumerate(inputs.lengths.tolist()):
         if f"single_{row}/out" in reference:
             alone = model(inputs.features[row : row + 1, :length], inputs.lengths[row : row + 1])
-            yield _frames("encoder, alone", f"single_{row}/out", alone.states, reference, alone.mask)
+            yield frames_check("encoder, alone", f"single_{row}/out", alone.states, reference, alone.mask)
 
 
 @contextmanager
@@ -194,51 +197,22 @@ def _training(model: BareEncoder, inputs: BareInputs, reference: Mapping[str, Ar
     """Outputs in training mode, the loss, and its gradients."""
     states = model(inputs.features, inputs.lengths).states
     if "train/out" in reference:
-        yield _frames("encoder, training", "train/out", states, reference, inputs.mask)
+        yield frames_check("encoder, training", "train/out", states, reference, inputs.mask)
     if inputs.weights is None or inputs.weights.shape != states.shape:
         return
     loss = (states * inputs.weights)[inputs.mask].sum() / (int(inputs.lengths.sum()) * states.shape[2])
     if "train_loss" in reference:
-        yield _values("losses, training", "train_loss", loss, reference, VALUE)
+        yield value_check("losses, training", "train_loss", loss, reference, VALUE)
     ours: dict[str, Tensor] = {}
     for name, gradient in zip(dict(model.named_parameters()), torch.autograd.grad(loss, list(model.parameters()))):
         foreign, transform = model.foreign_name(name)
         ours[foreign] = transform(gradient)
     largest = max(float(gradient.double().norm()) for gradient in ours.values())
     if {"grad_norms_names", "grad_norms_normalized"} <= reference.keys():
-        yield _norms(ours, reference, largest)
+        yield norms_check(ours, reference, "grad_norms_normalized", largest)
     if "grad_global_norm_normalized" in reference:
         total = torch.stack([gradient.double().square().sum() for gradient in ours.values()]).sum().sqrt()
-        yield _values("gradients", "grad_global_norm_normalized", total, reference, GRADIENT)
+        yield value_check("gradients", "grad_global_norm_normalized", total, reference, GRADIENT)
     for name, gradient in ours.items():
         if f"grad/{name}" in reference:
-            yield _values("gradients", f"grad/{name}", gradient, reference, GRADIENT, TINY / GRADIENT * largest)
-
-
-def _norms(ours: Mapping[str, Tensor], reference: Mapping[str, Array], largest: float) -> Check:
-    """One check over all norms: the worst parameter is named."""
-    names = [str(name) for name in reference["grad_norms_names"]]
-    theirs = dict(zip(names, reference["grad_norms_normalized"].tolist()))
-    if set(theirs) != set(ours):
-        return Check("gradients", "grad_norms_normalized", float("inf"), GRADIENT, "names of other parameters")
-    floor = TINY / GRADIENT * largest
-    off = {n: abs(float(g.double().norm()) - theirs[n]) / max(theirs[n], floor) for n, g in ours.items()}
-    worst = max(off, key=lambda name: off[name])
-    return Check("gradients", "grad_norms_normalized", off[worst], GRADIENT, f"worst: {worst}")
-
-
-def _frames(part: str, name: str, ours: Tensor, reference: Mapping[str, Array], mask: Tensor) -> Check:
-    """[B, T, D] on valid frames."""
-    expected = torch.as_tensor(reference[name])
-    if expected.shape != ours.shape:
-        note = f"ours is {list(ours.shape)}, the folder has {list(expected.shape)}"
-        return Check(part, name, float("inf"), VALUE, note)
-    difference, note = relative(ours[mask], expected[mask])
-    return Check(part, name, difference, VALUE, note)
-
-
-def _values(
-    part: str, name: str, ours: Tensor, reference: Mapping[str, Array], bound: float, scale: float = 0.0
-) -> Check:
-    difference, note = relative(ours, torch.as_tensor(reference[name]), scale=scale)
-    return Check(part, name, difference, bound, note)
+            yield value_check("gradients", f"grad/{name}", gradient, reference, GRADIENT, TINY / GRADIENT * largest)

@@ -11,7 +11,7 @@ import torch
 from aedo.errors import UserError
 from aedo.experiment import Experiment
 from aedo.model.aed import AED
-from aedo.verify import bare_encoder, beams, tensorflow
+from aedo.verify import bare_encoder, beams, language_model, tensorflow
 from aedo.verify.check import VALUE, Check
 from aedo.verify.folder import GoldenFolder
 from aedo.verify.load import load, weight_checks
@@ -34,11 +34,12 @@ class Verification:
 
     def checks(self) -> Iterator[Check]:
         """UserError where the folder holds nothing to compare."""
-        if bare_encoder.is_one(self.folder.config):
-            for check in bare_encoder.checks(self.folder):
-                self.compared.append(check.station)
-                yield check
-            return
+        for kind in (bare_encoder, language_model):
+            if kind.is_one(self.folder.config):
+                for check in kind.checks(self.folder):
+                    self.compared.append(check.station)
+                    yield check
+                return
         experiment, model = load(self.folder)
         yield from weight_checks(self.folder, model)
         count = 0
