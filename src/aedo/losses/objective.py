@@ -13,6 +13,7 @@ from aedo.config import Part
 from aedo.conventions import EOS
 from aedo.losses.cross_entropy import cross_entropy
 from aedo.losses.ctc import CtcConfig, ctc_loss, label_errors
+from aedo.losses.ctc_of_logits import ctc_loss_of_logits
 from aedo.losses.smoothing import Smoothing
 from aedo.model.aed import Outputs
 from aedo.model.labels import Labels
@@ -101,6 +102,8 @@ class Objective:
     def _ctc_loss(self, logits: Tensor, lengths: Tensor, targets: Labels, progress: Progress) -> Tensor:
         """Summed over the batch."""
         smoothing, blank = value_at(self.ctc.label_smoothing, progress), self.ctc.smooth_blank
+        if smoothing == 0.0:
+            return ctc_loss_of_logits(logits, lengths, targets.ids, targets.lengths).sum()
         log_probs = logits.float().log_softmax(-1)
         return ctc_loss(log_probs, lengths, targets.ids, targets.lengths, smoothing=smoothing, smooth_blank=blank).sum()
 
