@@ -37,6 +37,7 @@ from aedo.search.recognize import Recognizer, batches
 
 PEER = Path(__file__).parent / "peers" / "returnn_decode.py"
 PACKAGES = ("returnn", "dm-tree")
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "aedo" / "returnn-env"
 
 
 def environment(folder: Path) -> Path:
@@ -68,7 +69,9 @@ def sizes_of(experiment: Experiment, vocabulary: int) -> dict[str, Any]:
         "masked_norm": isinstance(norm, BatchNormConfig) and norm.masked, "vocabulary": vocabulary,
         "ctc_layers": experiment.ctc.layers, "embedding": decoder.embedding_dim, "key": decoder.attention_dim,
         "lstm": decoder.lstm_dim, "readout": decoder.readout_dim, "zone_cell": decoder.zone_cell,
-        "zone_hidden": decoder.zone_hidden, "zoned_output": decoder.zoned_output,
+        "zone_hidden": decoder.zone_hidden, "zoned_output": decoder.zoned_output, "dropout": encoder.dropout.rate,
+        "attention_dropout": encoder.attention.dropout, "readout_dropout": decoder.readout_dropout.rate,
+        "position_dropout": position.dropout if isinstance(position, ClippedPositionsConfig) else 0.0,
     }  # fmt: skip
 
 
@@ -98,8 +101,7 @@ def main() -> None:
     parser.add_argument("--utterances", type=int, help="only so many, from the front")
     parser.add_argument("--behavior-version", type=int, help="default: what the run's padding asks for, 24 or 16")
     parser.add_argument("--max-samples", type=int, default=1_600_000, help="padded samples per batch, in both systems")
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    parser.add_argument("--env", type=Path, default=cache / "aedo" / "returnn-env")
+    parser.add_argument("--env", type=Path, default=CACHE)
     options = parser.parse_args()
     if options.run is None or options.data is None:
         print("parity_returnn: needs --run and --data (see --help); nothing measured")
@@ -110,7 +112,7 @@ def main() -> None:
     cuts = [manifest.cut(i) for i in range(min(len(manifest), options.utterances or len(manifest)))]
     audio = {cut.id: samples_of(cut, experiment.audio) for cut in cuts}
     ids = list(audio)
-    config = experiment.search.model_copy(update={"max_samples": options.max_samples})
+    config = experiment.search.model_copy(update={"kind": "attention", "max_samples": options.max_samples})
     groups = batches([len(samples) for samples in audio.values()], config.max_samples, config.max_utterances)
     version = options.behavior_version or (24 if experiment.frontend.padding == "consistent" else 16)
     if version == 23:

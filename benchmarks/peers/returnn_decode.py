@@ -52,6 +52,7 @@ class Model(rf.Module):
             {
                 "with_bias": False, "with_linear_pos": False, "with_pos_bias": False, "learnable_pos_emb": True,
                 "learnable_pos_emb_clipping": sizes["clip"], "separate_pos_emb_per_head": False,
+                "pos_emb_dropout": sizes["position_dropout"],
             }
             if sizes["clip"] else {}
         )  # fmt: skip
@@ -75,7 +76,11 @@ class Model(rf.Module):
             num_heads=sizes["heads"],
             num_layers=sizes["layers"],
             encoder_layer_opts={"self_att_opts": attention, **norm},
+            dropout=sizes["dropout"],
+            input_dropout=sizes["dropout"],
+            att_dropout=sizes["attention_dropout"],
         )
+        self.readout_dropout, self.dropout_broadcast = sizes["readout_dropout"], rf.dropout_broadcast_default()
         self.vocabulary = Dim(sizes["vocabulary"], name="vocabulary")
         embedding, key = Dim(sizes["embedding"], name="embedding"), Dim(sizes["key"], name="key")
         units, readout = Dim(sizes["lstm"], name="lstm"), Dim(sizes["readout"], name="readout")
@@ -100,11 +105,14 @@ class Model(rf.Module):
         for layer in sizes["ctc_layers"]:
             setattr(self, f"enc_aux_logits_{layer}", rf.Linear(self.encoder.out_dim, self.vocabulary + 1))
 
-    def encode(self, audio: Tensor, samples: Dim) -> Memory:
+    def encode(self, audio: Tensor, samples: Dim, layers: dict[str, Tensor] | None = None) -> tuple[Tensor, Dim]:
+        """Encoder states and their time; the outputs of all layers go into `layers`, by their number from 0."""
         features, frames = rf.audio.log_mel_filterbank_from_raw(
             audio, in_spatial_dim=samples, out_dim=self.mels, sampling_rate=16_000, log_base=self.log_base
         )
-        states, time_dim = self.encoder(features, in_spatial_dim=frames)
+        return self.encoder(features, in_spatial_dim=frames, collected_outputs=layers)
+
+    def memory(self, states: Tensor, time_dim: Dim) -> Memory:
         return Memory(states, self.enc_ctx(states), rf.sigmoid(self.inv_fertility(states)), time_dim)
 
     def start(self, dims: list[Dim], memory: Memory) -> State:
@@ -114,8 +122,8 @@ class Model(rf.Module):
             rf.zeros([*dims, memory.time, self.head], feature_dim=self.head),
         )
 
-    def step(self, memory: Memory, embedded: Tensor, state: State) -> tuple[Tensor, State]:
-        """Logits of the next label, and the state with the label before it."""
+    def attend(self, memory: Memory, embedded: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+        """One step of the recurrence: the LSTM's output, the context, and the state with the label before it."""
         joined = rf.concat_features(embedded, state.context)
         output, lstm = self.s(joined, state=state.lstm, spatial_dim=single_step_dim)
         hidden = memory.keys + self.weight_feedback(state.accumulated) + self.s_transformed(output)
@@ -123,14 +131,30 @@ class Model(rf.Module):
         accumulated = state.accumulated + weights * memory.fertility * 0.5
         context = rf.squeeze(rf.dot(weights, memory.states, reduce=memory.time, use_mask=False), axis=self.head)
         context.feature_dim = self.encoder.out_dim
+        return output, context, State(lstm, context, accumulated)
+
+    def read_out(self, output: Tensor, embedded: Tensor, context: Tensor) -> Tensor:
+        """Logits of the next label."""
         read = self.readout_in(rf.concat_features(output, embedded, context))
-        logits = self.output_prob(rf.reduce_out(read, mode="max", num_pieces=2, out_dim=self.output_prob.in_dim))
-        return logits, State(lstm, context, accumulated)
+        maxout = rf.reduce_out(read, mode="max", num_pieces=2, out_dim=self.output_prob.in_dim)
+        axis = self.dropout_broadcast and maxout.feature_dim
+        return self.output_prob(rf.dropout(maxout, self.readout_dropout, axis=axis))
+
+    def step(self, memory: Memory, embedded: Tensor, state: State) -> tuple[Tensor, State]:
+        """Logits of the next label, and the state with the label before it."""
+        output, context, state = self.attend(memory, embedded, state)
+        return self.read_out(output, embedded, context), state
 
 
-def search(model: Model, memory: Memory, beam: int, exponent: float) -> list[dict[str, Any]]:
-    """The best hypothesis of each utterance.  Ended ones keep their place in the beam and are scaled to compare."""
-    limits = memory.time.get_size_tensor()
+def search(
+    model: Model, memory: Memory, beam: int, exponent: float, limits: Tensor | None = None
+) -> list[dict[str, Any]]:
+    """The best hypothesis of each utterance.  Ended ones keep their place in the beam and are scaled to compare.
+
+    `limits`: the most steps, by default the utterance's frames.
+    """
+    if limits is None:
+        limits = memory.time.get_size_tensor()
     width = Dim(1, name="beam")
     dims = [batch_dim, width]
     state, scores = model.start(dims, memory), rf.zeros(dims)
@@ -182,33 +206,46 @@ def load(model: Model, path: Path) -> None:
     rf_module_to_pt_module(model).load_state_dict(torch.load(path, weights_only=True)["model"], strict=True)
 
 
+def begin(behavior_version: int) -> None:
+    """Set up RETURNN; once a process."""
+    set_global_config(Config({"behavior_version": behavior_version}))
+    BehaviorVersion.set(behavior_version)
+    rf.select_backend_torch()
+
+
+def set_batch(size: int) -> None:
+    batch_dim.reset_eager()
+    batch_dim.capacity = batch_dim.size = size
+
+
+def sized(name: str, lengths: torch.Tensor) -> Dim:
+    """The dimension of sequences of these lengths [B]."""
+    return Dim(Tensor(name, [batch_dim], "int32", raw_tensor=lengths.int()), name=name)
+
+
 @torch.inference_mode()
 def main(folder: Path) -> None:
     job = json.loads((folder / "job.json").read_text())
-    set_global_config(Config({"behavior_version": job["behavior_version"]}))
-    BehaviorVersion.set(job["behavior_version"])
-    rf.select_backend_torch()
+    begin(job["behavior_version"])
     rf.init_train_step_run_ctx(train_flag=False)
     model = Model(job["sizes"])
     load(model, folder / "model.pt")
     audio = np.load(folder / "audio.npz")
     found: dict[str, dict[str, Any]] = {}
-    begin = time.perf_counter()
+    start = time.perf_counter()
     for batch in job["batches"]:
         lengths = np.array([len(audio[name]) for name in batch], dtype="int32")
         padded = np.zeros((len(batch), lengths.max()), dtype="float32")
         for row, name in enumerate(batch):
             padded[row, : lengths[row]] = audio[name]
-        batch_dim.reset_eager()
-        batch_dim.capacity = batch_dim.size = len(batch)
-        sizes = Tensor("samples", [batch_dim], "int32", raw_tensor=torch.from_numpy(lengths))
-        samples = Dim(sizes, name="samples")
+        set_batch(len(batch))
+        samples = sized("samples", torch.from_numpy(lengths))
         signal = Tensor("audio", [batch_dim, samples], "float32", raw_tensor=torch.from_numpy(padded))
-        memory = model.encode(signal, samples)
+        memory = model.memory(*model.encode(signal, samples))
         for name, best in zip(batch, search(model, memory, job["beam"], job["exponent"]), strict=True):
             assert math.isfinite(best["score"]), name
             found[name] = best
-    seconds = time.perf_counter() - begin
+    seconds = time.perf_counter() - start
     import returnn
 
     result = {"version": returnn.__long_version__, "seconds": seconds, "hypotheses": found}
