@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    import torch
+
     from aedo.lm.texts import Recogniser, Texts
 
 
@@ -50,21 +52,122 @@ def register(app: typer.Typer) -> None:
         leave_out: Annotated[
             bool, typer.Option("--leave-out", help="Leave out lines that the tokenizer cannot spell.")
         ] = False,
+        layers: Annotated[int | None, typer.Option(min=1, help="Transformer: layers (6).", show_default=False)] = None,
+        dim: Annotated[int | None, typer.Option(min=2, help="Transformer: width (256).", show_default=False)] = None,
+        heads: Annotated[int | None, typer.Option(min=1, help="Transformer: heads (4).", show_default=False)] = None,
+        dropout: Annotated[
+            float | None, typer.Option(min=0, max=0.9, help="Transformer: dropout (0.1).", show_default=False)
+        ] = None,
+        epochs: Annotated[
+            int | None, typer.Option(min=1, help="Transformer: times through the text (10).", show_default=False)
+        ] = None,
+        batch: Annotated[
+            int | None, typer.Option(min=1, help="Transformer: labels of a batch (4096).", show_default=False)
+        ] = None,
+        lr: Annotated[
+            float | None, typer.Option(help="Transformer: highest learning rate (0.001).", show_default=False)
+        ] = None,
+        seed: Annotated[
+            int | None, typer.Option(help="Transformer: of all that is random (1).", show_default=False)
+        ] = None,
+        device: Annotated[str, typer.Option(help="Transformer: auto, cpu or cuda; cuda:1 and the like.")] = "auto",
+        save_minutes: Annotated[
+            float, typer.Option(min=0, help="Transformer: minutes between two checkpoints inside an epoch; 0: none.")
+        ] = 10.0,
     ) -> None:
-        """Train a language model on texts, for the searches of a recogniser: an n-gram model."""
-        from aedo.errors import UserError
-        from aedo.lm.train_ngram import train_ngram
+        """Train a language model over the labels of a recogniser, for its searches (--lm): with --ngram N an n-gram
+        model, else a Transformer.
 
-        if ngram is None:
-            raise UserError("give --ngram N")
+        A Transformer's training that was stopped or killed goes on with the same command. Ctrl-C and SIGTERM save first
+        and end with exit status 75.
+        """
+        from aedo.commands.train import choose_device
+
+        given = {
+            "model.layers": layers,
+            "model.dim": dim,
+            "model.heads": heads,
+            "model.dropout.rate": dropout,
+            "epochs": epochs,
+            "batch": batch,
+            "learning_rate": lr,
+            "seed": seed,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        _check(ngram, given, texts or [], data, run, tokenizer)
         recogniser, found, about = _prepared(texts or [], data, run, tokenizer, dev, normalize, leave_out)
-        estimate, measured = train_ngram(recogniser, found, ngram, out, about)
-        if estimate.fallen_back:
-            orders = ", ".join(map(str, estimate.fallen_back))
-            typer.echo(f"too little text to tell the discounts of n-grams of order {orders}: usual ones are taken")
-        typer.echo(", ".join(f"{len(grams.words):,} {n}-grams" for n, grams in enumerate(estimate.orders, 1)))
-        typer.echo(f"held-out text: {measured.line()}")
-        typer.echo(f"written to {out}")
+        if ngram is not None:
+            _train_ngram(recogniser, found, ngram, out, about)
+        else:
+            _train_transformer(recogniser, found, given, out, about, choose_device(device), save_minutes)
+
+
+def _check(
+    ngram: int | None,
+    given: dict[str, Any],
+    texts: list[Path],
+    data: Path | None,
+    run: Path | None,
+    tokenizer: Path | None,
+) -> None:
+    from aedo.errors import UserError
+
+    if ngram is not None and given:
+        raise UserError(
+            "--ngram makes an n-gram model, to which the Transformer's options mean nothing: leave them out"
+        )
+    if (run is None) == (tokenizer is None):
+        raise UserError("give --run RUN (the recogniser), or --tokenizer FOLDER")
+    if not texts and data is None:
+        raise UserError("no text: give text files, or --data DATA for the transcripts of a prepared folder")
+
+
+def _train_ngram(recogniser: Recogniser, texts: Texts, order: int, out: Path, about: dict[str, Any]) -> None:
+    from aedo.lm.train_ngram import train_ngram
+
+    estimate, measured = train_ngram(recogniser, texts, order, out, about)
+    if estimate.fallen_back:
+        orders = ", ".join(map(str, estimate.fallen_back))
+        typer.echo(f"too little text to tell the discounts of n-grams of order {orders}: usual ones are taken")
+    typer.echo(", ".join(f"{len(grams.words):,} {n}-grams" for n, grams in enumerate(estimate.orders, 1)))
+    typer.echo(f"held-out text: {measured.line()}\nwritten to {out}")
+
+
+def _train_transformer(
+    recogniser: Recogniser,
+    texts: Texts,
+    given: dict[str, Any],
+    out: Path,
+    about: dict[str, Any],
+    device: torch.device,
+    save_minutes: float,
+) -> None:
+    from pydantic import ValidationError
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from aedo.errors import UserError
+    from aedo.lm.train_transformer import train_transformer
+    from aedo.lm.trainer import LmSettings, LmTrainConfig
+    from aedo.train.signals import EXIT_REQUEUE, StopRequest
+
+    try:
+        config = LmTrainConfig.of(given)
+    except ValidationError as error:
+        raise UserError(f"these options do not go together: {error.errors()[0]['msg']}") from None
+    with Progress(console=Console(stderr=True), transient=True) as progress, StopRequest() as stopped:
+        task = progress.add_task("", total=None)
+        settings = LmSettings(
+            device,
+            save_minutes,
+            say=lambda line: progress.console.print(line, highlight=False, markup=False, soft_wrap=True),
+            show=lambda done, total, text: progress.update(task, completed=done, total=total, description=text),
+        )
+        measured = train_transformer(recogniser, texts, config, out, about, settings, stopped)
+    if measured is None:
+        typer.echo(f"stopped on request and saved; give the same command again to go on ({out})")
+        raise typer.Exit(EXIT_REQUEUE)
+    typer.echo(f"held-out text: {measured.line()}\nwritten to {out}")
 
 
 def _prepared(
@@ -80,13 +183,8 @@ def _prepared(
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn
 
-    from aedo.errors import UserError
     from aedo.lm.texts import Recogniser, gather
 
-    if (run is None) == (tokenizer is None):
-        raise UserError("give --run RUN (the recogniser), or --tokenizer FOLDER")
-    if not files and data is None:
-        raise UserError("no text: give text files, or --data DATA for the transcripts of a prepared folder")
     recogniser = Recogniser.of_tokenizer(tokenizer) if tokenizer else Recogniser.of_run(run or Path())
     steps = recogniser.normalize if normalize is None else normalize
     columns = (SpinnerColumn(), TextColumn("reading texts: {task.completed:,.0f} lines"))

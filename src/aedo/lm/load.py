@@ -25,6 +25,8 @@ from aedo.lm.transformer_lm import TransformerLM, TransformerLmConfig
 from aedo.run import load_weights
 
 DESCRIPTION, ARPA, WEIGHTS = "lm.json", "lm.arpa.gz", "model.safetensors"
+SETTINGS = "training.json"
+"""Of a Transformer that has been, or is being, trained here."""
 
 LanguageModel = NgramLM | TransformerLM
 """p(label | labels before): `scorer(utterances, device)` scores a batch, as `aedo.search.scorer.LabelScorer`."""
@@ -56,6 +58,8 @@ class Description(Part):
         try:
             return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
+            if (folder / SETTINGS).is_file():
+                raise UserError(f"{folder}: not trained to the end; give the aedo train-lm command again") from None
             raise UserError(f"{folder}: no language model: it has no {DESCRIPTION}; aedo train-lm makes one") from None
         except (OSError, ValueError, ValidationError) as error:
             raise UserError(f"{path}: not the description of a language model of this version ({error})") from None

@@ -35,13 +35,12 @@ class Perplexity:
 
     @property
     def per_label(self) -> float:
-        return math.exp(-self.log_prob / self.labels)
+        return exponential(-self.log_prob / self.labels)
 
     @property
     def per_word(self) -> float:
         """Of the same text: comparable between different labels."""
-        exponent = -self.log_prob / self.words
-        return math.exp(exponent) if exponent < 700 else math.inf
+        return exponential(-self.log_prob / self.words)
 
     def line(self) -> str:
         return (
@@ -58,6 +57,11 @@ class Perplexity:
             "words": self.words,
             "sentences": self.sentences,
         }
+
+
+def exponential(value: float) -> float:
+    """e to that power; infinity where no float is as large."""
+    return math.exp(value) if value < 709 else math.inf
 
 
 def perplexity_of(
