@@ -1,0 +1,185 @@
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aedo.errors import UserError
+from aedo.stream.session import Stream, StreamResult, step, stream_results
+from tests.stream.pieces import cut, noise
+from tests.stream.tiny import bursts, offline, tiny_engine, tiny_recognizer
+
+SEEDS = range(6)
+engine = cache(tiny_engine)
+
+
+def text_of(results: list[StreamResult]) -> str:
+    return " ".join(word.text for result in results for word in result.final)
+
+
+@pytest.mark.parametrize("search", ["attention", "joint"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_stream_gives_what_offline_recognition_gives(seed, search):
+    recognizer, samples = tiny_recognizer(seed, search=search), bursts(4, seed)
+    results = list(stream_results(Stream(tiny_engine(seed, search=search)), cut(samples, [1600])))
+    assert text_of(results) == offline(recognizer, samples)
+
+
+@given(
+    seed=st.sampled_from(SEEDS),
+    length=st.integers(0, 40000),
+    sizes=st.lists(st.integers(0, 20000), min_size=1, max_size=6),
+    endpoint=st.sampled_from([None, 0.3]),
+)
+@settings(max_examples=30, deadline=None)
+def test_results_do_not_depend_on_the_sizes_of_the_pieces(seed, length, sizes, endpoint):
+    samples = bursts(2.5, seed)[:length]
+    whole = list(stream_results(Stream(engine(seed), endpoint), [samples]))
+    assert list(stream_results(Stream(engine(seed), endpoint), cut(samples, sizes))) == whole
+
+
+@given(seed=st.sampled_from(SEEDS), length=st.integers(0, 60000))
+@settings(max_examples=30, deadline=None)
+def test_audio_of_any_length_gives_what_offline_recognition_gives(seed, length):
+    samples = bursts(4, seed)[:length]
+    found = text_of(list(stream_results(Stream(engine(seed)), cut(samples, [777]))))
+    assert found == offline(tiny_recognizer(seed), samples)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_final_words_are_the_beginning_of_what_is_recognised_whatever_follows(seed):
+    start = bursts(3, seed)
+    stream = Stream(engine(seed))
+    final = text_of(stream.push(start)).split()
+    for other in range(4):
+        whole = offline(tiny_recognizer(seed), np.concatenate([start, bursts(2, 100 + other)]))
+        assert whole.split()[: len(final)] == final
+
+
+def test_final_words_come_before_the_end():
+    counts = [len(text_of(Stream(engine(seed)).push(bursts(4, seed))).split()) for seed in SEEDS]
+    assert max(counts) > 3
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_words_follow_each_other_within_the_audio_heard(seed):
+    stream, before = Stream(engine(seed)), 0.0
+    for result in stream_results(stream, cut(bursts(4, seed), [1600])):
+        for word in result.final:
+            assert before <= word.start < word.end
+            before = word.start
+            assert word.end <= result.seconds + stream.engine.chunk_seconds
+
+
+def test_the_last_result_ends_with_nothing_partial():
+    results = list(stream_results(Stream(engine(2)), cut(bursts(3), [5000])))
+    assert [result.ended for result in results] == [False] * (len(results) - 1) + [True]
+    assert results[-1].partial == ""
+    assert results[-1].seconds == 3.0
+
+
+@pytest.mark.parametrize("length", [0, 1, 399])
+def test_audio_too_short_for_a_frame_ends_with_no_words(length):
+    assert list(stream_results(Stream(engine(0)), [noise(length)])) == [StreamResult((), "", length / 16000, True)]
+
+
+def test_after_a_reset_a_stream_is_as_new():
+    stream, samples = Stream(engine(2), 0.3), bursts(2, 1)
+    first = list(stream_results(stream, [samples]))
+    stream.reset()
+    stream.push(bursts(1, 7))
+    stream.reset()
+    assert list(stream_results(stream, [samples])) == first
+
+
+def test_a_finished_stream_takes_no_more_audio():
+    stream = Stream(engine(0))
+    stream.finish()
+    with pytest.raises(UserError, match="reset"):
+        stream.push(noise(10))
+    assert stream.finish() == []
+
+
+@pytest.mark.parametrize("endpoint", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_end_point_is_a_positive_number_of_seconds(endpoint):
+    with pytest.raises(UserError, match="end-point"):
+        Stream(engine(0), endpoint)
+
+
+def spoken_then_silent() -> np.ndarray:
+    return np.concatenate([noise(16000), np.zeros(48000, np.float32)])
+
+
+def ending(endpoint: float | None) -> Stream:
+    """A stream whose model says something of noise and nothing of silence."""
+    return Stream(engine(22), endpoint)
+
+
+def test_silence_behind_speech_ends_an_utterance_once():
+    samples = np.concatenate([spoken_then_silent(), spoken_then_silent()])
+    results = list(stream_results(ending(0.5), cut(samples, [1600])))
+    ends = [result.seconds for result in results if result.ended]
+    assert len(ends) == 3, "two pauses and the end of the audio"
+    assert 1.0 + 0.5 < ends[0] < 2.5
+    assert 5.0 + 0.5 < ends[1] < 6.5
+    assert all(result.partial == "" for result in results if result.ended)
+
+
+def test_without_an_end_point_only_the_end_of_the_audio_ends():
+    results = list(stream_results(ending(None), cut(spoken_then_silent(), [1600])))
+    assert sum(result.ended for result in results) == 1
+
+
+def test_an_end_point_takes_nothing_from_what_was_said():
+    samples = spoken_then_silent()
+    found = list(stream_results(ending(0.5), cut(samples, [1600])))
+    assert text_of(found) == text_of(list(stream_results(ending(None), [samples])))
+
+
+@pytest.mark.parametrize("seed", [1, 5])
+def test_what_is_carried_stays_small_however_long_the_stream(seed):
+    stream, sizes = Stream(engine(seed)), []
+    for piece in cut(bursts(25, seed), [8000]):
+        stream.push(piece)
+        sizes.append(stream.size)
+    half = len(sizes) // 2
+    assert max(sizes[half:]) < 1.5 * max(sizes[:half]) + 2000
+
+
+def test_a_source_that_fails_is_heard_to_the_end_before_it_fails():
+    samples, found = bursts(2, 2), []
+
+    def source():
+        yield samples
+        raise OSError("gone")
+
+    results = stream_results(Stream(engine(2)), source())
+    with pytest.raises(OSError, match="gone"):
+        found.extend(iter(lambda: next(results), None))
+    assert found == list(stream_results(Stream(engine(2)), [samples]))
+
+
+def test_weights_that_are_not_finite_are_named():
+    broken = tiny_engine(0)
+    with torch.no_grad():
+        broken.model.decoder.output.bias.fill_(float("nan"))
+    with pytest.raises(UserError, match="not finite"):
+        Stream(broken).push(noise(16000))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_streams_stepped_together_give_what_each_gives_alone(seed):
+    shared = engine(seed)
+    audio = [bursts(seconds, seed + number) for number, seconds in enumerate((2.0, 0.4, 3.1))]
+    alone = [list(stream_results(Stream(shared), [samples])) for samples in audio]
+    streams = [Stream(shared) for _ in audio]
+    found: dict[int, list[StreamResult]] = {id(stream): [] for stream in streams}
+    for stream, samples in zip(streams, audio, strict=True):
+        stream.add(samples)
+        stream.end()
+    while any(stream.ready for stream in streams):
+        for stream, result in step(streams):
+            found[id(stream)].append(result)
+    assert [found[id(stream)] for stream in streams] == alone

@@ -1,0 +1,53 @@
+"""A chunked model of a few thousand random parameters that says many different things."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from aedo.data.audio import AudioConfig
+from aedo.data.text import CharTokenizer
+from aedo.search.recognize import Recognizer
+from aedo.stream.engine import StreamEngine
+from tests.stream.pieces import Samples, noise
+from tests.train.micro import micro_experiment
+
+TOKENIZER = CharTokenizer(list(" abcdef"))
+
+
+def tiny_recognizer(
+    seed: int = 0, kept: int = 3, look_ahead: int = 2, beam: int = 4, search: str = "attention"
+) -> Recognizer:
+    experiment = (
+        micro_experiment()
+        .with_("audio.peak_normalize", False)
+        .with_("encoder.streaming", {"kept": kept, "look_ahead": look_ahead, "history": 2})
+        .with_("search.beam", beam)
+        .with_("search.kind", search)
+    )
+    torch.manual_seed(seed)
+    model = experiment.build_model(TOKENIZER.size)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if not name.startswith("encoder"):
+                parameter.mul_(3.0)  # or it would say the same whatever it hears
+        model.decoder.output.bias[[0, 2]] += 2.0  # ends of chunks, and the blank between words
+    return Recognizer(model, TOKENIZER, experiment.search)
+
+
+def tiny_engine(seed: int = 0, **settings: Any) -> StreamEngine:
+    return StreamEngine(tiny_recognizer(seed, **settings), AudioConfig(peak_normalize=False))
+
+
+def bursts(seconds: float, seed: int = 0) -> Samples:
+    """Noise that comes and goes every tenth of a second."""
+    samples = round(seconds * 16000)
+    loud = np.random.default_rng(seed).uniform(0, 1, samples // 1600 + 1) > 0.5
+    return noise(samples, seed) * np.repeat(loud, 1600)[:samples].astype(np.float32) * 2
+
+
+def offline(recognizer: Recognizer, samples: Samples) -> str:
+    """What the recogniser makes of the whole audio at once."""
+    return recognizer.recognize([samples])[0].text
