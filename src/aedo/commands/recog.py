@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aedo.commands.searching import HotwordBias, Hotwords, Lm, LmScale, Settings, search_settings
+
 if TYPE_CHECKING:
     from aedo.run import RunFolder
     from aedo.score.decode import Decoding, SetOfCuts
@@ -42,6 +44,11 @@ def register(app: typer.Typer) -> None:
         ctc_greedy: Annotated[
             bool, typer.Option("--ctc-greedy", help="Short for --search ctc: best frame path of the last CTC head.")
         ] = False,
+        lm: Lm = None,
+        lm_scale: LmScale = None,
+        hotwords: Hotwords = "",
+        hotword_bias: HotwordBias = None,
+        setting: Settings = None,
         nbest: Annotated[
             int, typer.Option(min=0, help="Also write this many hypotheses of every utterance, with their scores.")
         ] = 0,
@@ -66,13 +73,18 @@ def register(app: typer.Typer) -> None:
         kind = kind_named(search or "ctc") if search or ctc_greedy else None
         if kind == "ctc_greedy" and beam is not None:
             raise UserError("--ctc-greedy keeps a single path: give either it or --beam")
+        settings = search_settings(lm, lm_scale, hotwords, hotword_bias, setting)
         folder = RunFolder.open(run)
         chosen = choose(folder, checkpoint or None)
         cuts = _sets(folder, sets, data)
         where = device_of(device)
         bits = precision_of(precision)
         results = [
-            _decode(Decoding(folder, c, where, beam=beam, kind=kind, nbest=nbest, precision=bits), cuts, again=again)
+            _decode(
+                Decoding(folder, c, where, beam=beam, kind=kind, nbest=nbest, precision=bits, settings=settings),
+                cuts,
+                again=again,
+            )
             for c in chosen
         ]
         typer.echo(summary([one.name for one in cuts], results))

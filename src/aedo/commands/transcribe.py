@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aedo.commands.searching import HotwordBias, Hotwords, Lm, LmScale, Settings, search_settings
+
 if TYPE_CHECKING:
     from aedo.search.transcribe import Transcript
 
@@ -46,6 +48,11 @@ def register(app: typer.Typer) -> None:
         ctc_greedy: Annotated[
             bool, typer.Option("--ctc-greedy", help="Short for --search ctc: best frame path of the last CTC head.")
         ] = False,
+        lm: Lm = None,
+        lm_scale: LmScale = None,
+        hotwords: Hotwords = "",
+        hotword_bias: HotwordBias = None,
+        setting: Settings = None,
         max_seconds: Annotated[
             float, typer.Option(min=1.0, help="Longer speech is cut at quiet moments into pieces of at most this.")
         ] = 30.0,
@@ -82,6 +89,7 @@ def register(app: typer.Typer) -> None:
             search=search or ("ctc" if ctc_greedy else ""),
             precision=precision,
             cutting=Cutting(longest=max_seconds, pause=pause),
+            settings=search_settings(lm, lm_scale, hotwords, hotword_bias, setting),
         )
         failed = False
         for path, place in zip(files, places, strict=True):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,9 @@ from aedo.experiment import Experiment
 from aedo.files import explained, write_text
 from aedo.run import Checkpoint, RunFolder
 from aedo.score.wer import Pair, score
-from aedo.search.choose import recognizer_of, search_of
+from aedo.search.choose import recognizer_of, search_as_asked, search_of
 from aedo.search.config import Kind, SearchConfig
+from aedo.search.fused import lm_digest
 from aedo.search.precision import Precision
 from aedo.search.recognize import Recognition, Recognizer, batches
 
@@ -81,6 +82,8 @@ class Decoding:
     nbest: int = 0
     """So many hypotheses of every utterance are written beside the best one."""
     precision: Precision = "float32"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Other settings of the search than the run's own, by the names of `SearchConfig`."""
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -93,30 +96,34 @@ class Decoding:
             self.run,
             self.checkpoint,
             self.device,
-            kind=self._kind(self._own),
+            kind=self._kind,
             beam=self.beam,
             whole_beam=bool(self.nbest),
             precision=self.precision,
+            settings=self.settings,
         )
 
-    @property
+    @cached_property
     def search(self) -> dict[str, Any]:
         """The search as SET.json describes it: what plays a part in its results."""
-        own = self._own if self.beam is None else self._own.with_("beam", self.beam)
-        own = own.with_("whole_beam", True) if self.nbest else own
+        asked = search_as_asked(
+            self.run, kind=self._kind, beam=self.beam, whole_beam=bool(self.nbest), settings=self.settings
+        )
         lists = {"nbest": self.nbest} if self.nbest else {}
         bits = {} if self.precision == "float32" else {"precision": self.precision}
-        return {**own.described(self._kind(own)), **lists, **bits}
+        return {**asked.described(self._kind), **lm_digest(asked, self._kind), **lists, **bits}
 
     @property
     def folder(self) -> Path:
         """recog/LABEL for the run's own search, recog/LABEL+WHAT-DIFFERS for others: none overwrites another."""
         changes = []
-        kind = self._kind(self._own)
-        if kind != self._own.kind_for(**self._parts):
-            changes.append({"ctc_greedy": "ctc-greedy"}.get(kind, kind.replace("_", "-")))
-        if kind != "ctc_greedy" and self.beam not in (None, self._own.beam):
+        if self._kind != self._own.kind_for(**self._parts):
+            changes.append({"ctc_greedy": "ctc-greedy"}.get(self._kind, self._kind.replace("_", "-")))
+        if self._kind != "ctc_greedy" and self.beam not in (None, self._own.beam):
             changes.append(f"beam{self.beam}")
+        changes += [
+            _spelled(name, value) for name, value in sorted(self.settings.items()) if value != self._own_of(name)
+        ]
         if self.precision != "float32":
             changes.append(self.precision)
         return self.run.recog_folder / "+".join((self.checkpoint.label, *changes))
@@ -125,12 +132,24 @@ class Decoding:
     def _own(self) -> SearchConfig:
         return search_of(self.run)
 
+    def _own_of(self, name: str) -> object:
+        return getattr(self._own, name, None)
+
     @property
     def _parts(self) -> dict[str, bool]:
         return {"decoder": self.experiment.decoder is not None, "ctc": bool(self.experiment.ctc.layers)}
 
-    def _kind(self, search: SearchConfig) -> Kind:
-        return "ctc_greedy" if self.use_ctc else self.kind or search.kind_for(**self._parts)
+    @cached_property
+    def _kind(self) -> Kind:
+        return "ctc_greedy" if self.use_ctc else self.kind or self._own.kind_for(**self._parts)
+
+
+def _spelled(name: str, value: object) -> str:
+    """A setting in the name of a folder; longer ones, such as paths and lists, by a digest."""
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    if name in ("lm", "hotwords") or not text.replace(".", "").replace("-", "").isalnum():
+        text = "-" + hashlib.sha256(text.encode()).hexdigest()[:6]
+    return name.replace("_", "-") + text
 
 
 def decode_set(

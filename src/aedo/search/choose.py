@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from aedo.errors import UserError
 from aedo.run import Checkpoint, RunFolder
-from aedo.search.config import Kind, SearchConfig
+from aedo.search.config import Kind, SearchConfig, check_settings
+from aedo.search.fused import fusion_for
 from aedo.search.precision import Precision
 from aedo.search.recognize import Recognizer
 from aedo.train.keep import best_epochs, fixed_epochs
@@ -64,6 +68,32 @@ def search_of(run: RunFolder) -> SearchConfig:
         raise UserError(f"{path}: not settings of a search ({error}); run aedo tune again, or remove it") from None
 
 
+def search_as_asked(
+    run: RunFolder,
+    *,
+    kind: Kind | None = None,
+    beam: int | None = None,
+    whole_beam: bool = False,
+    settings: Mapping[str, Any] | None = None,
+) -> SearchConfig:
+    """The search of a run, of another kind or beam or with other settings (fields of `SearchConfig`) where given.
+
+    `whole_beam`: for lists of hypotheses, as the setting of that name.  UserError for a setting that is wrong, or that
+    this kind of search does not look at.
+    """
+    search, experiment = search_of(run), run.experiment()
+    kind = kind or search.kind_for(decoder=experiment.decoder is not None, ctc=bool(experiment.ctc.layers))
+    given: dict[str, Any] = dict(settings or {})
+    check_settings(given, kind)
+    given |= {} if beam is None else {"beam": beam}
+    given |= {"whole_beam": True} if whole_beam else {}
+    try:
+        return SearchConfig.model_validate({**search.model_dump(), **given, "kind": kind})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise UserError(f"search.{'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None
+
+
 def recognizer_of(
     run: RunFolder,
     checkpoint: Checkpoint,
@@ -74,29 +104,24 @@ def recognizer_of(
     use_ctc: bool = False,
     whole_beam: bool = False,
     precision: Precision = "float32",
+    settings: Mapping[str, Any] | None = None,
 ) -> Recognizer:
-    """The run's model with a checkpoint's weights, its tokenizer, and its search (of another kind or beam, if given).
-
-    `whole_beam`: for lists of hypotheses, as the setting of that name.
+    """The run's model with a checkpoint's weights, its tokenizer, and its search as `search_as_asked` gives it.
 
     Raises UserError when a file is missing, damaged or of another model.
     """
-    search = search_of(run)
-    if kind is not None:
-        search = search.with_("kind", kind)
-    if beam is not None:
-        search = search.with_("beam", beam)
-    if whole_beam:
-        search = search.with_("whole_beam", True)
+    kind = "ctc_greedy" if use_ctc else kind
+    search = search_as_asked(run, kind=kind, beam=beam, whole_beam=whole_beam, settings=settings)
     tokenizer = run.tokenizer()
     if tokenizer.size != run.vocabulary:
         raise UserError(
             f"{run.tokenizer_folder}: {tokenizer.size} labels, but the run was trained with {run.vocabulary}; "
             "restore the tokenizer of this run"
         )
-    return Recognizer(
-        run.load_model(checkpoint.label, device), tokenizer, search, device, use_ctc=use_ctc, precision=precision
-    )
+    model = run.load_model(checkpoint.label, device)
+    recognizer = Recognizer(model, tokenizer, search, device, precision=precision)
+    recognizer.fusion = fusion_for(recognizer, run, checkpoint)
+    return recognizer
 
 
 def _best(epochs: list[Checkpoint]) -> set[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -83,10 +84,14 @@ class SearchConfig(Part):
         idle |= set() if self.hotwords else {"hotword_bias"}
         return {"method": method, **self.model_dump(mode="json", include=set(FIELDS[kind]) - idle)}
 
-    def fused(self, kind: Kind) -> bool:
-        """Whether anything outside the model has a say in this kind of search."""
-        used = FIELDS[kind]
-        return any(getattr(self, field) for field in ("lm", "prior_scale", "hotwords") if field in used)
+    def uses(self, part: Literal["lm", "prior", "hotwords"], kind: Kind) -> bool:
+        """Whether something outside the model has a say in this kind of search."""
+        name, scale = {
+            "lm": ("lm", "lm_scale"),
+            "prior": ("prior_scale",) * 2,
+            "hotwords": ("hotwords", "hotword_bias"),
+        }[part]
+        return name in FIELDS[kind] and bool(getattr(self, name)) and getattr(self, scale) > 0
 
 
 _FUSED: tuple[str, ...] = ("lm", "lm_scale", "hotwords", "hotword_bias")
@@ -137,6 +142,18 @@ def kind_named(name: str) -> Kind:
 def name_of(kind: Kind) -> str:
     """On the command line."""
     return next(name for name, value in NAMES.items() if value == kind)
+
+
+def check_settings(settings: Mapping[str, object], kind: Kind) -> None:
+    """UserError where a setting does not exist, or this kind of search does not look at it."""
+    everywhere = ("max_samples", "max_utterances")
+    for name in settings:
+        if name not in SearchConfig.model_fields:
+            known = ", ".join(sorted({*FIELDS[kind], *everywhere}))
+            raise UserError(f"{name}: no setting of a search; the search {name_of(kind)} has {known}")
+        if name not in FIELDS[kind] and name not in everywhere:
+            fitting = ", ".join(name_of(one) for one in FIELDS if name in FIELDS[one])
+            raise UserError(f"{name}: the search {name_of(kind)} does not look at it; give --search, one of {fitting}")
 
 
 def check_kind(kind: Kind, *, decoder: bool, ctc: bool) -> None:

@@ -11,8 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from aedo.conventions import EOS
-from aedo.search.config import FIELDS, Kind, SearchConfig
+from aedo.search.config import Kind, SearchConfig
 from aedo.search.hotwords import PhraseAutomaton, PhraseScorer
 from aedo.search.scorer import LabelScorer, PerLabel
 
@@ -38,17 +37,16 @@ class Fusion:
         self, config: SearchConfig, kind: Kind, batch: int, device: torch.device
     ) -> list[tuple[float, LabelScorer]]:
         """Each with its scale, for one batch."""
-        used = FIELDS[kind]
         parts: list[tuple[float, LabelScorer]] = []
-        if config.lm is not None and "lm" in used and config.lm_scale:
+        if config.uses("lm", kind):
             if self.lm is None:
                 raise ValueError(f"search.lm is {config.lm}, but no language model was loaded")
             parts.append((config.lm_scale, self.lm.scorer(batch, device)))
-        if config.prior_scale and "prior_scale" in used:
+        if config.uses("prior", kind):
             if self.log_prior is None:
                 raise ValueError("search.prior_scale is set, but no prior was loaded")
             parts.append((-config.prior_scale, PerLabel(self.log_prior.to(device))))
-        if config.hotwords and "hotwords" in used and config.hotword_bias:
+        if config.uses("hotwords", kind):
             if self.phrases is None:
                 raise ValueError("search.hotwords are given, but were not compiled")
             parts.append((config.hotword_bias, PhraseScorer(self.phrases.to(device), batch)))
@@ -56,12 +54,3 @@ class Fusion:
 
 
 NOTHING = Fusion()
-
-
-def prior_of_posteriors(mean: Tensor) -> Tensor:
-    """[V] log prior from the mean posterior [V + 1] of the frames: blank and EOS left out, the rest normalised."""
-    labels = mean.double()[:-1].clone()
-    labels[EOS] = 0.0
-    log_prior = (labels / labels.sum()).clamp_min(1e-30).log()
-    log_prior[EOS] = 0.0
-    return log_prior.float()

@@ -194,17 +194,15 @@ def _tables(
 
 def phrase_automaton(phrases: Sequence[str], tokenizer: Tokenizer) -> PhraseAutomaton:
     """Of phrases in words.  UserError that names those which the tokenizer cannot spell."""
-    spelled, bad = [], []
-    for phrase in phrases:
-        text = " ".join(phrase.split())
-        labels = _spelled(text, tokenizer)
-        (spelled if labels else bad).append(labels or phrase)
+    texts = [" ".join(phrase.split()) for phrase in phrases]
+    spelled = [_spelled(text, tokenizer) for text in texts]
+    bad = [text for text, labels in zip(texts, spelled, strict=True) if labels is None]
     if bad:
         raise UserError(
-            f"context phrases that the labels of this run cannot spell: {', '.join(map(str, bad))}; write them as the "
+            f"context phrases that the labels of this run cannot spell: {', '.join(map(repr, bad))}; write them as the "
             "texts of its training are written (capitals, digits, punctuation), or leave them out"
         )
-    return compiled([labels for labels in spelled if not isinstance(labels, str)], Boundaries.of(tokenizer))
+    return compiled([labels for labels in spelled if labels is not None], Boundaries.of(tokenizer))
 
 
 def _spelled(text: str, tokenizer: Tokenizer) -> list[int] | None:

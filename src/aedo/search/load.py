@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ def load_transcriber(
     search: str = "",
     precision: str = "float32",
     cutting: Cutting | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Transcriber:
     """See `aedo.load`.  Confidences are calibrated where `aedo calibrate` did so for this checkpoint and search."""
     kind = kind_named(search) if search else None
@@ -35,7 +37,7 @@ def load_transcriber(
     folder = RunFolder.open(run)
     taken = folder.checkpoint(checkpoint) if checkpoint else preferred(folder)
     recognizer = recognizer_of(
-        folder, taken, device_of(device), kind=kind, beam=beam, precision=precision_of(precision)
+        folder, taken, device_of(device), kind=kind, beam=beam, precision=precision_of(precision), settings=settings
     )
     calibration, origin = Calibration.load(run), _origin(recognizer, taken)
     if calibration is not None and any(calibration.made_from.get(name) != value for name, value in origin.items()):

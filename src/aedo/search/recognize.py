@@ -19,6 +19,7 @@ from aedo.model.aed import AED
 from aedo.model.encoder import Encoded
 from aedo.model.labels import Labels
 from aedo.search.config import OF_DECODER, Kind, SearchConfig, check_kind
+from aedo.search.fusion import NOTHING, Fusion
 from aedo.search.hypotheses import Hypothesis
 from aedo.search.precision import Precision, computing, lowered
 from aedo.search.run_search import run_search
@@ -54,6 +55,7 @@ class Recognizer:
     """Recognises utterances with a trained model, by the search of the configuration or, on request, by CTC alone.
 
     Audio must be prepared as for the training: mono, at the model's rate, peak-normalised where the model expects it.
+    `fusion` holds the language model, prior and phrases that the configuration names.
     """
 
     def __init__(
@@ -65,13 +67,14 @@ class Recognizer:
         *,
         use_ctc: bool = False,
         precision: Precision = "float32",
+        fusion: Fusion = NOTHING,
     ) -> None:
         parts = {"decoder": model.decoder is not None, "ctc": bool(model.ctc_layers)}
         self.kind: Kind = "ctc_greedy" if use_ctc else config.kind_for(**parts)
         check_kind(self.kind, **parts)
         self.device, self.precision = torch.device(device), precision
         self.model = lowered(model.to(self.device).eval(), precision, self.device)
-        self.tokenizer, self.config = tokenizer, config
+        self.tokenizer, self.config, self.fusion = tokenizer, config, fusion
         self.use_ctc = self.kind not in OF_DECODER
 
     def recognize(self, audio: Sequence[Samples], *, attention: bool = False) -> list[Recognition]:
@@ -118,7 +121,7 @@ class Recognizer:
     def search(self, encoded: Encoded) -> list[Recognition]:
         """One result for each encoded utterance."""
         with computing(self.precision, self.device):
-            found = run_search(self.model, encoded, self.config, self.kind)
+            found = run_search(self.model, encoded, self.config, self.kind, self.fusion)
         return [self._result(found.hypotheses(row)) for row in range(len(encoded.lengths))]
 
     def _result(self, hypotheses: tuple[Hypothesis, ...]) -> Recognition:

@@ -53,7 +53,8 @@ def run_search(model: AED, encoded: Encoded, config: SearchConfig, kind: Kind, f
     if kind == "joint":
         frames = Frames.of(log_probs, encoded.lengths, soft_collapse=config.soft_collapse)
         # A prior, coverage, phrases and an internal language model have no bound worth computing.
-        unbound = config.coverage_scale or config.internal_lm_scale or config.prior_scale or config.hotwords
+        unbound = config.coverage_scale or config.internal_lm_scale or config.prior_scale
+        unbound = unbound or config.uses("hotwords", kind)
         return label_search(
             scorer or PerLabel.nothing(vocabulary, log_probs.device),
             CtcPrefix.of(frames, exact=config.considered is None) if config.ctc_scale else None,
