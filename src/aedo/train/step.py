@@ -22,6 +22,7 @@ from aedo.train.config import TrainConfig
 from aedo.train.distributed import ALONE, Ranks
 from aedo.train.ema import MovingAverage
 from aedo.train.gradients import divide
+from aedo.train.memory import keep_freed_memory
 from aedo.train.precision import LEAST_SCALE, autocast, gradient_scaler
 
 Augment = Callable[[Features, Progress], Features]
@@ -82,6 +83,8 @@ class Step:
         device: torch.device,
         ranks: Ranks = ALONE,
     ) -> None:
+        if device.type == "cpu":
+            keep_freed_memory()
         self.ranks, self.share_gradients = ranks, not ranks.alone and config.sync_parameters is None
         self.model, self.objective, self.optimizer, self.augment = model, objective, optimizer, augment
         self.config, self.device = config, device

@@ -1,0 +1,22 @@
+"""Memory of the process: what tensors give back stays at hand for the next ones."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Names of settings in glibc's malloc.h."""
+NEVER_TRIM, NEVER_MAP = 2**31 - 1, 2**30
+
+
+def keep_freed_memory() -> bool:
+    """Keep freed memory in the process, up to its peak; False where the C library is not glibc and knows no such thing.
+
+    glibc gives large blocks back to the system at once.  Every step of a training on CPUs then gets its activations and
+    gradients anew, page by page and each one zeroed: 100,000 page faults a step at full size.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return all([mallopt(M_MMAP_THRESHOLD, NEVER_MAP), mallopt(M_TRIM_THRESHOLD, NEVER_TRIM)])
