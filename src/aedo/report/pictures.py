@@ -21,10 +21,10 @@ from aedo.errors import UserError
 from aedo.experiment import Experiment
 from aedo.model.aed import AED
 from aedo.model.labels import Labels
-from aedo.report.alignment import BLANK, align_ctc
 from aedo.report.clips import utterance_samples
 from aedo.report.figure import HEAT, INK, SERIES, style, svg
 from aedo.report.gather import Run
+from aedo.search.alignment import BLANK, align, frames_needed
 
 LONGEST_SECONDS = 35.0
 MOST_LABELS = 160
@@ -153,18 +153,20 @@ def _ctc(axes: Axes, found: Inspected, names: list[str]) -> None:
     assert found.ctc is not None
     frames = len(found.ctc)
     rows = np.exp(found.ctc[:, [*found.labels, found.ctc.shape[1] - 1]].T)  # [U + 1, T]
-    try:
-        path = align_ctc(found.ctc, found.labels)
-    except ValueError as error:
-        _heat(axes, rows, [*names, "blank"], f"CTC posteriors (no alignment: {error})", found.seconds)
+    labels, lengths = torch.tensor([found.labels], dtype=torch.int64).view(1, -1), torch.tensor([len(found.labels)])
+    path = align(torch.from_numpy(found.ctc)[None], torch.tensor([frames]), labels, lengths)
+    if not path.fits:
+        needed = int(frames_needed(labels, lengths))
+        reason = f"no alignment: {len(found.labels)} labels need {needed} frames, there are {frames}"
+        _heat(axes, rows, [*names, "blank"], f"CTC posteriors ({reason})", found.seconds)
         return
-    per_frame = -path.log_prob / frames
-    title = f"CTC posteriors and best path (cost {per_frame:.2f} per frame)"
+    title = f"CTC posteriors and best path (cost {-float(path.log_probs) / frames:.2f} per frame)"
     _heat(axes, rows, [*names, "blank"], title, found.seconds)
     times = (np.arange(frames) + 0.5) * found.seconds / frames
-    spoken = path.positions != BLANK
-    axes.plot(times[spoken], path.positions[spoken] + 0.5, color=SERIES[2], linewidth=0.8)
-    axes.plot(times[spoken], path.positions[spoken] + 0.5, color=SERIES[2], linestyle="", marker="o", markersize=2.2)
+    positions = path.positions[0].numpy()
+    spoken = positions != BLANK
+    axes.plot(times[spoken], positions[spoken] + 0.5, color=SERIES[2], linewidth=0.8)
+    axes.plot(times[spoken], positions[spoken] + 0.5, color=SERIES[2], linestyle="", marker="o", markersize=2.2)
 
 
 def _image(axes: Axes, values: npt.NDArray[np.floating], seconds: float, origin: Any) -> None:
