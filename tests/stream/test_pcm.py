@@ -24,7 +24,7 @@ def until_error(blocks):
     """What came before the error, and what the error says."""
     found = []
     with pytest.raises(UserError) as caught:
-        found.extend(iter(lambda: next(blocks), None))
+        found.extend(blocks)
     return joined(found), str(caught.value)
 
 

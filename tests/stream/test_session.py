@@ -157,7 +157,7 @@ def test_a_source_that_fails_is_heard_to_the_end_before_it_fails():
 
     results = stream_results(Stream(engine(2)), source())
     with pytest.raises(OSError, match="gone"):
-        found.extend(iter(lambda: next(results), None))
+        found.extend(results)
     assert found == list(stream_results(Stream(engine(2)), [samples]))
 
 

@@ -9,6 +9,8 @@ import torch
 
 from aedo.data.audio import AudioConfig
 from aedo.data.text import CharTokenizer
+from aedo.experiment import Experiment
+from aedo.model.aed import AED
 from aedo.search.recognize import Recognizer
 from aedo.stream.engine import StreamEngine
 from tests.stream.pieces import Samples, noise
@@ -17,16 +19,17 @@ from tests.train.micro import micro_experiment
 TOKENIZER = CharTokenizer(list(" abcdef"))
 
 
-def tiny_recognizer(
-    seed: int = 0, kept: int = 3, look_ahead: int = 2, beam: int = 4, search: str = "attention"
-) -> Recognizer:
-    experiment = (
+def tiny_experiment(kept: int = 3, look_ahead: int = 2, beam: int = 4, search: str = "attention") -> Experiment:
+    return (
         micro_experiment()
         .with_("audio.peak_normalize", False)
         .with_("encoder.streaming", {"kept": kept, "look_ahead": look_ahead, "history": 2})
         .with_("search.beam", beam)
         .with_("search.kind", search)
     )
+
+
+def tiny_model(experiment: Experiment, seed: int) -> AED:
     torch.manual_seed(seed)
     model = experiment.build_model(TOKENIZER.size)
     with torch.no_grad():
@@ -34,7 +37,12 @@ def tiny_recognizer(
             if not name.startswith("encoder"):
                 parameter.mul_(3.0)  # or it would say the same whatever it hears
         model.decoder.output.bias[[0, 2]] += 2.0  # ends of chunks, and the blank between words
-    return Recognizer(model, TOKENIZER, experiment.search)
+    return model
+
+
+def tiny_recognizer(seed: int = 0, **settings: Any) -> Recognizer:
+    experiment = tiny_experiment(**settings)
+    return Recognizer(tiny_model(experiment, seed), TOKENIZER, experiment.search)
 
 
 def tiny_engine(seed: int = 0, **settings: Any) -> StreamEngine:

@@ -57,6 +57,17 @@ def register(app: typer.Typer) -> None:
             float, typer.Option(min=1.0, help="Longer speech is cut at quiet moments into pieces of at most this.")
         ] = 30.0,
         pause: Annotated[float, typer.Option(min=0.1, help="Seconds of silence that end a piece.")] = 0.6,
+        stream: Annotated[
+            bool,
+            typer.Option(
+                "--stream", help="Words as they become final. One file, or - for 16-bit PCM on standard input."
+            ),
+        ] = False,
+        endpoint: Annotated[
+            float | None,
+            typer.Option(help="With --stream: seconds of silence that end an utterance.", show_default=False),
+        ] = None,
+        partial: Annotated[bool, typer.Option(help="With --stream: show words that may still change.")] = True,
         precision: Annotated[str, typer.Option(help="float32, bfloat16, or int8 (CPU only).")] = "float32",
         device: Annotated[str, typer.Option(help="auto, cpu or cuda; cuda:1 and the like.")] = "auto",
     ) -> None:
@@ -64,7 +75,7 @@ def register(app: typer.Typer) -> None:
 
         Recordings are read as a stream and cut where nobody speaks. With several files every line of text starts with
         the file's name. A file that cannot be used is reported on standard error, the others are still transcribed,
-        and the exit status is 2.
+        and the exit status is 2. With --stream, a model that hears chunks recognises the audio while it comes in.
         """
         from aedo.errors import UserError
         from aedo.search.formats import TRANSCRIPTS
@@ -75,6 +86,10 @@ def register(app: typer.Typer) -> None:
             raise UserError(f"--json and --format {format} contradict each other: give one of them")
         if ctc_greedy and search not in ("", "ctc"):
             raise UserError(f"--ctc-greedy and --search {search} contradict each other: give one of them")
+        if not stream and (endpoint is not None or not partial):
+            raise UserError("--endpoint and --no-partial say how a stream is shown: give --stream, too")
+        if stream and (max_seconds, pause) != (30.0, 0.6):
+            raise UserError("--max-seconds and --pause cut whole recordings; a stream ends utterances by --endpoint")
         kind = format or ("json" if json else "txt")
         if kind not in TRANSCRIPTS:
             raise UserError(f"--format {kind}: unknown; use {', '.join(TRANSCRIPTS)}")
@@ -91,6 +106,18 @@ def register(app: typer.Typer) -> None:
             cutting=Cutting(longest=max_seconds, pause=pause),
             settings=search_settings(lm, lm_scale, hotwords, hotword_bias, setting),
         )
+        if stream:
+            from aedo.stream.run import stream_audio
+
+            stream_audio(
+                transcriber.streams(),
+                [str(file) for file in files],
+                format=kind,
+                endpoint=endpoint,
+                partial=partial,
+                out=out,
+            )
+            return
         failed = False
         for path, place in zip(files, places, strict=True):
             try:

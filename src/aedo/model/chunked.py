@@ -113,7 +113,7 @@ class Chunked:
 
     def start(self, streams: int) -> ChunkState:
         """Streams that have heard nothing."""
-        return ChunkState((), torch.zeros(streams, dtype=torch.int64, device=self.frontend.projection.weight.device))
+        return ChunkState((), torch.zeros(streams, dtype=torch.int64, device=next(self.frontend.parameters()).device))
 
     def step(self, chunk: Features, state: ChunkState, collect: tuple[int, ...] = ()) -> tuple[Encoded, ChunkState]:
         """One chunk of every stream: features [S, window, F], of which `lengths` [S] (CPU) are there -> kept frames.

@@ -5,10 +5,10 @@ B batch, N samples, T encoder frames.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy.typing as npt
 import torch
@@ -22,10 +22,15 @@ from aedo.search.confidence import Calibration, raw_confidence
 from aedo.search.ctc import ctc_greedy
 from aedo.search.doubts import doubt
 from aedo.search.evidence import Spoken, decoder_log_probs, padded, spoken_words
+from aedo.search.heard import heard_parts
 from aedo.search.precision import computing
 from aedo.search.recognize import Recognition, Recognizer, batches
 from aedo.search.segments import Cutting, Piece, Samples, speech_pieces
 from aedo.search.words import Word, samples_per_frame
+
+if TYPE_CHECKING:
+    from aedo.stream.engine import StreamEngine
+    from aedo.stream.session import StreamResult
 
 Progress = Callable[[float], None]
 
@@ -114,6 +119,25 @@ class Transcriber:
             name = str(audio) if isinstance(audio, (str, Path)) else "samples"
             raise UserError(f"{name}: {problem.reason}") from problem
 
+    def stream(
+        self, pieces: Iterable[npt.ArrayLike | bytes], sample_rate: int | None = None, *, endpoint: float | None = None
+    ) -> Iterator[StreamResult]:
+        """Words as they become final, of audio that comes in pieces: float [N], int16 [N], or bytes of 16-bit PCM.
+
+        For models that hear their audio in chunks.  The words are those of the whole audio recognised at once.
+        endpoint: seconds of silence that end an utterance.  docs/streaming.md.  Raises UserError for another model
+        or rate, and for a bad piece when what came before it has been recognised.
+        """
+        from aedo.stream.python import stream_pieces
+
+        return stream_pieces(self.streams(), pieces, sample_rate, endpoint)
+
+    def streams(self) -> StreamEngine:
+        """The model ready for any number of streams: `aedo.stream.session.Stream`, `aedo.stream.batch.StreamBatch`."""
+        from aedo.stream.engine import StreamEngine  # streams are built on searches, and not the other way round
+
+        return StreamEngine(self.recognizer, self.audio)
+
     def _transcribe(
         self, audio: str | Path | npt.ArrayLike, sample_rate: int | None, progress: Progress | None
     ) -> Transcript:
@@ -134,18 +158,50 @@ class Transcriber:
         return Transcript(tuple(found), counter.samples / rate, self.calibration is not None)
 
     def _recognized(self, pieces: Sequence[Piece]) -> list[Segment]:
-        """One segment a piece, in order."""
-        rate, config = self.audio.sample_rate, self.recognizer.config
+        """One segment a piece, in order; pieces that are silent in part to the CTC head are cut once more first."""
+        found: list[Segment] = []
+        again: list[Piece] = []
+        for together, encoded in self._encoded(pieces):
+            heard = self._heard(together, encoded)
+            whole = [
+                row
+                for row, parts in enumerate(heard)
+                if [len(p.samples) for p in parts] == [len(together[row].samples)]
+            ]
+            if whole:
+                found += self._segments([together[row] for row in whole], encoded.select(torch.tensor(whole)))
+            again += [part for row, parts in enumerate(heard) if row not in whole for part in parts]
+        for together, encoded in self._encoded(again):
+            found += self._segments(together, encoded)
+        return sorted(found, key=lambda segment: segment.start)
+
+    def _encoded(self, pieces: Sequence[Piece]) -> Iterator[tuple[list[Piece], Encoded]]:
+        """Batches of those pieces that give an encoder frame."""
+        config = self.recognizer.config
         samples = [peak_normalized(p.samples) if self.audio.peak_normalize else p.samples for p in pieces]
-        found = [Segment(p.start / rate, (p.start + len(p.samples)) / rate, (), 0.0) for p in pieces]
         for chosen in batches([len(p.samples) for p in pieces], config.max_samples, config.max_utterances):
             batch = self.recognizer.encode([samples[i] for i in chosen])
-            if batch is None:
-                continue
-            for position, heard in zip(batch.audible, self.understood(batch.encoded), strict=True):
-                here = found[chosen[position]]
-                words = tuple(self._word(word, here) for word in heard.words)
-                found[chosen[position]] = Segment(here.start, here.end, words, heard.result.score, heard.doubt)
+            if batch is not None:
+                yield [pieces[chosen[position]] for position in batch.audible], batch.encoded
+
+    @torch.inference_mode()
+    def _heard(self, pieces: Sequence[Piece], encoded: Encoded) -> list[list[Piece]]:
+        """The parts of every piece in which the CTC head hears something; the pieces where there is none to ask."""
+        recognizer, rate = self.recognizer, self.audio.sample_rate
+        if not recognizer.model.ctc_layers:
+            return [[piece] for piece in pieces]
+        with computing(recognizer.precision, recognizer.device):
+            log_probs = recognizer.model.ctc_log_probs(encoded)
+        heard = heard_parts(log_probs, encoded.lengths, self._frame / rate)
+        return [[piece.part(*part, rate) for part in parts] for piece, parts in zip(pieces, heard, strict=True)]
+
+    def _segments(self, pieces: Sequence[Piece], encoded: Encoded) -> list[Segment]:
+        rate = self.audio.sample_rate
+        found = []
+        for piece, heard in zip(pieces, self.understood(encoded), strict=True):
+            here = Segment(piece.start / rate, (piece.start + len(piece.samples)) / rate, (), heard.result.score)
+            words = tuple(self._word(word, here) for word in heard.words)
+            found.append(replace(here, words=words, doubt=heard.doubt))
         return found
 
     def understood(self, encoded: Encoded) -> list[Understood]:

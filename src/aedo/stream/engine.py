@@ -109,7 +109,7 @@ class StreamEngine:
             beam = self.search.advance(encoded, beam)
         if len(carried) == 1:
             return [Carried(state, beam)]
-        rows = torch.arange(len(carried), device=self.device).split(1)
+        rows = torch.arange(len(carried), device=self.device)[:, None]
         return [Carried(state.select(row), beam.select(row)) for row in rows]
 
 
