@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from aedo.nn.masks import length_mask
-from aedo.nn.norms import BatchNormConfig, LayerNormConfig, block_norm
+from aedo.nn.norms import BatchNormConfig, LayerNormConfig, _Normed, block_norm
 
 
 def test_masked_statistics_equal_those_of_the_valid_frames_alone() -> None:
@@ -17,6 +17,13 @@ def test_masked_statistics_equal_those_of_the_valid_frames_alone() -> None:
     torch.testing.assert_close(y[mask], (rows - mean) / (var + 1e-3).sqrt())
     torch.testing.assert_close(norm.running_mean, 0.1 * mean)
     torch.testing.assert_close(norm.running_var, 0.9 + 0.1 * var)
+
+
+def test_the_gradients_of_masked_normalisation_are_those_of_its_values() -> None:
+    torch.manual_seed(0)
+    mask = length_mask(torch.tensor([5, 2]), 5, torch.device("cpu"))[..., None].double()
+    x, weight, bias = (torch.randn(*shape, dtype=torch.float64).requires_grad_() for shape in ((2, 5, 3), (3,), (3,)))
+    assert torch.autograd.gradcheck(lambda x, w, b: _Normed.apply(x, mask, 7, w, b, 1e-3)[0], (x, weight, bias))
 
 
 def test_padding_values_do_not_reach_the_valid_frames() -> None:
