@@ -30,6 +30,14 @@ Version = Annotated[
 ]
 Activation = Annotated[str, typer.Option(help="Of the encoder's feed-forward networks: relu2 or swish.")]
 Zoned = Annotated[bool, typer.Option("--zoned-output", help="The model was trained with use_zoneout_output.")]
+Chunked = Annotated[
+    str,
+    typer.Option(
+        help="KEPT_AHEAD of a chunked (streaming) model, such as 20_15: encoder frames of a chunk that count, and that "
+        "it looks ahead; with another history than two chunks KEPT_AHEAD_HISTORY.",
+        show_default=False,
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
@@ -54,6 +62,7 @@ def register(app: typer.Typer) -> None:
         behavior_version: Version = 16,
         activation: Activation = "relu2",
         zoned_output: Zoned = False,
+        chunked: Chunked = "",
         settings: Settings = None,
     ) -> None:
         """Import a PyTorch checkpoint of RETURNN, a recogniser or a Transformer language model; every dimension is read
@@ -62,10 +71,11 @@ def register(app: typer.Typer) -> None:
         Nothing in the file is run: only tensors are loaded.
         """
         from aedo.interop.checkpoint_file import read_checkpoint
-        from aedo.interop.infer import Unseen
+        from aedo.interop.infer import Unseen, chunked_of
         from aedo.interop.returnn_lm import is_language_model
 
-        unseen, source = Unseen(behavior_version, activation, zoned_output, settings or ()), read_checkpoint(checkpoint)
+        unseen = Unseen(behavior_version, activation, zoned_output, settings or (), chunked_of(chunked))
+        source = read_checkpoint(checkpoint)
         if is_language_model(source.state):
             _write_language_model(source, out, unseen, vocab, bpe_codes)
         else:
@@ -117,7 +127,8 @@ def _write_language_model(
 
     if unseen != Unseen(settings=unseen.settings):
         raise UserError(
-            f"{source.path}: a language model: --behavior-version, --activation and --zoned-output are for recognisers"
+            f"{source.path}: a language model: --behavior-version, --activation, --zoned-output and --chunked are for "
+            "recognisers"
         )
     description = import_lm(source, out, unseen.settings, vocab, codes)
     sizes = description.transformer

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from aedo.config import Part
 from aedo.errors import UserError
 from aedo.experiment import Experiment
 from aedo.files import explained, new_folder, sha256, sync_file, sync_folder
@@ -86,6 +87,8 @@ def _unknown_there(experiment: Experiment) -> str:
         return f"encoder.attention.position is of kind {kind}; {theirs} have clipped or transformer_xl"
     if encoder.attention.qk_norm is not None:
         return f"encoder.attention.qk_norm is {encoder.attention.qk_norm}; {theirs} do not norm queries and keys"
+    if encoder.kind == "conformer" and encoder.streaming is not None and not encoder.streaming.original:
+        return f"encoder.streaming masks what {theirs} see as zeros (encoder.streaming.original is false)"
     if encoder.norm != "layer":
         return f"encoder.norm is {encoder.norm}; {theirs} have layer norms with a shift in the encoder"
     if decoder is not None and decoder.kind == "transformer" and decoder.norm == "layer_no_bias":
@@ -99,6 +102,8 @@ def assumptions(experiment: Experiment) -> list[str]:
     fields += ["encoder.attention.dropout_share", "ctc.eos"]
     if experiment.decoder is not None and experiment.decoder.kind == "lstm":
         fields += ["decoder.zoned_output", "decoder.zone_cell", "decoder.zone_hidden"]
+        if not experiment.decoder.weight_feedback:  # so far, only chunked models come without
+            fields.append("encoder.streaming")
     elif experiment.decoder is not None:
         fields += ["decoder.heads", "decoder.rotary", "decoder.embedding_scale"]
     return [f"{field} = {json.dumps(_value(experiment, field))}" for field in fields]
@@ -108,7 +113,7 @@ def _value(experiment: Experiment, field: str) -> Any:
     value: Any = experiment
     for name in field.split("."):
         value = getattr(value, name)
-    return value
+    return value.model_dump() if isinstance(value, Part) else value
 
 
 def _info(

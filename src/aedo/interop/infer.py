@@ -20,6 +20,7 @@ from torch import Tensor
 from aedo.errors import UserError
 from aedo.experiment import Experiment
 from aedo.interop.match import unfamiliar
+from aedo.model.chunked import ChunkedConfig
 
 CONSISTENT_SINCE = 24
 """First behavior version whose convolutions do not depend on the batch."""
@@ -39,6 +40,8 @@ class Unseen:
     """RETURNN's use_zoneout_output."""
     settings: Sequence[str] = ()
     """FIELD=VALUE of the experiment tree, for everything else."""
+    streaming: ChunkedConfig | None = None
+    """How a chunked model cuts its features.  Such a model's CTC heads have the blank first, its targets no EOS."""
 
 
 class Shapes:
@@ -73,6 +76,19 @@ class Shapes:
         return len(numbers)
 
 
+def chunked_of(text: str) -> ChunkedConfig | None:
+    """20_15 or 20_15_2 -> chunks of 20 + 15 frames as the original has them; UserError where it is none."""
+    if not text:
+        return None
+    try:
+        sizes = dict(zip(("kept", "look_ahead", "history"), map(int, text.split("_")), strict=text.count("_") > 1))
+        if len(sizes) > 1:
+            return ChunkedConfig.model_validate({**sizes, "original": True})
+    except ValueError:
+        pass
+    raise UserError(f"--chunked {text}: expected KEPT_AHEAD, such as 20_15, or KEPT_AHEAD_HISTORY")
+
+
 def experiment_of(state: Mapping[str, Tensor], unseen: Unseen, where: str) -> Experiment:
     """The tree of the model whose parameters these are.  UserError where they are not of this family."""
     shapes = Shapes(state, where)
@@ -84,6 +100,10 @@ def experiment_of(state: Mapping[str, Tensor], unseen: Unseen, where: str) -> Ex
     padding = padding_of(unseen)
     frontend, mels = _frontend(shapes)
     encoder = encoder_fields(shapes, unseen)
+    if unseen.streaming is not None:
+        if encoder["kind"] != "conformer":
+            raise UserError(f"{where}: an E-Branchformer, which cannot hear in chunks")
+        encoder["streaming"] = unseen.streaming.model_dump()
     decoder, vocabulary = _decoder(shapes, unseen)
     heads = _heads(shapes, encoder["layers"], has_decoder=decoder is not None)
     if decoder is None:
@@ -93,7 +113,7 @@ def experiment_of(state: Mapping[str, Tensor], unseen: Unseen, where: str) -> Ex
         "features": _features(shapes, mels, later=decoder is None),
         "frontend": {**frontend, "padding": padding},
         "encoder": encoder,
-        "ctc": {"layers": heads, "eos": True},
+        "ctc": {"layers": heads, "eos": unseen.streaming is None},
         "decoder": decoder,
     }
     try:
@@ -233,6 +253,7 @@ def _decoder(shapes: Shapes, unseen: Unseen) -> tuple[dict[str, Any] | None, int
             "attention_heads": shapes.of("energy.weight", 2)[1],
             "lstm_dim": shapes.of("s.rec_weight", 2)[1],
             "readout_dim": shapes.of("readout_in.weight", 2)[1],
+            "weight_feedback": shapes.has("weight_feedback.weight"),
             "zoned_output": unseen.zoned_output,
         }, vocabulary
     if unseen.zoned_output:

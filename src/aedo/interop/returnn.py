@@ -178,6 +178,7 @@ def convert_state(state: Mapping[str, Tensor], model: AED, where: str = "the che
 
     Of the model only names and shapes count: it may lie on the meta device.
     """
+    state = blank_moved(state, model)
     return fitted(state, model.state_dict(), lambda name: foreign_name(name, model), copies(model), where)
 
 
@@ -225,4 +226,21 @@ def export_state(model: AED) -> dict[str, Tensor]:
         exported[foreign] = transform(value.detach().cpu()).contiguous().clone()
     for copy, original in copies(model).items():
         exported[copy] = exported[original].clone()
-    return exported
+    return dict(blank_moved(exported, model))
+
+
+def blank_moved(state: Mapping[str, Tensor], model: AED) -> Mapping[str, Tensor]:
+    """A state dict under RETURNN's names with blank and EOS of the CTC heads changed round where need be.
+
+    Heads of its chunked models have the blank first, where EOS stands otherwise, and last an output without a use.
+    """
+    if model.streaming is None:
+        return state
+    names = {f"enc_aux_logits_{layer}.{what}" for layer in model.ctc_layers for what in ("weight", "bias")}
+    names |= {"enc_logits.weight", "enc_logits.bias"}
+    return {name: swapped(value) if name in names else value for name, value in state.items()}
+
+
+def swapped(values: Tensor) -> Tensor:
+    """[..., V + 1] with the first and the last changed round."""
+    return torch.cat([values[..., -1:], values[..., 1:-1], values[..., :1]], -1)

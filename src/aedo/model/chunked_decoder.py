@@ -30,11 +30,12 @@ BEGIN = -1
 def build_chunked_decoder(config: LstmDecoderConfig, dim: int, vocabulary: int, frames: int) -> ChunkedLstmDecoder:
     """The decoder of this configuration for chunks of so many kept frames, with the parameters of `LstmDecoder`."""
     context = config.attention_heads * dim
+    lstm = config.lstm(config.embedding_dim + context)
     return ChunkedLstmDecoder(
         frames,
         TargetEmbedding(vocabulary, config.embedding_dim, config.embedding_std),
         config.attention(dim),
-        config.lstm(config.embedding_dim + context),
+        lstm,
         linear(config.lstm_dim + config.embedding_dim + context, config.readout_dim),
         config.readout_dropout.build(),
         linear(config.readout_dim // 2, vocabulary),

@@ -34,10 +34,11 @@ def with_ends(labels: Labels, chunks: Tensor, counts: Tensor) -> Labels:
     last = (counts - 1).clamp_min(0).to(device, non_blocking=True)[:, None]
     chunks = torch.minimum(chunks.cummax(1).values, last)  # labels stay in order, whatever their times
     places = torch.arange(ids.shape[1], device=device) + chunks
-    width = ids.shape[1] + int(counts.max())
+    lengths = labels.lengths + counts
+    width = int(lengths.max())
     places = torch.where(valid, places, width)  # behind the end, in a column that is cut off again
     targets = ids.new_full((len(ids), width + 1), EOS).scatter(1, places, ids)[:, :-1]
-    return Labels(targets, labels.lengths + counts)
+    return Labels(targets, lengths)
 
 
 @torch.no_grad()

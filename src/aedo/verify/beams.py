@@ -35,17 +35,17 @@ def checks(folder: GoldenFolder, model: AED) -> Iterator[Check]:
         if mode not in ("batch", "single") and not limited:
             continue
         expected = [
-            [_hypothesis(where, entry) for entry in row] for row in _rows(where, mode, beams, len(inputs.audio))
+            [_hypothesis(where, entry) for entry in row] for row in rows_of(where, mode, beams, len(inputs.audio))
         ]
         beam, exponent = beams.get("beam_size"), beams.get("length_normalization_exponent", 1.0)
         if not isinstance(beam, int) or beam < 1:
             raise UserError(f"{where}: beam_size must be a positive integer, not {beam!r}")
         if mode == "single":
-            found = [hypotheses for row in _alone(inputs) for hypotheses in search(model, *row, beam, exponent)]
+            found = [hypotheses for row in alone(inputs) for hypotheses in search(model, *row, beam, exponent)]
         else:
             limit = int(limited[1]) if limited else None
             found = search(model, inputs.audio, inputs.lengths, beam, exponent, limit)
-        difference, note = _compare(found, expected)
+        difference, note = compare_beams(found, expected)
         yield Check("beams", mode, difference, VALUE, note)
 
 
@@ -56,25 +56,25 @@ def search(
     """Our hypotheses of every utterance, scored as the reference scores them; `limit` bounds their steps."""
     encoded = model.encode(model.features(audio, lengths))
     if model.decoder is None:
-        return _listed(ctc_paths(model.ctc_log_probs(encoded), encoded.lengths, beam=beam))
+        return listed(ctc_paths(model.ctc_log_probs(encoded), encoded.lengths, beam=beam))
     limits = encoded.lengths if limit is None else torch.full_like(encoded.lengths, limit)
     found = beam_search(model.decoder, model.decoder.memory(encoded), limits, beam=beam, length_normalization=exponent)
-    return _listed(NBest(found.labels, found.lengths, reference_scores(found, exponent), found.steps))
+    return listed(NBest(found.labels, found.lengths, reference_scores(found, exponent), found.steps))
 
 
-def _listed(found: NBest) -> list[list[Expected]]:
+def listed(found: NBest) -> list[list[Expected]]:
     return [
         [Expected(tuple(ids), length, score) for ids, length, score in zip(*row)]
         for row in zip(found.labels.tolist(), found.lengths.tolist(), found.scores.tolist())
     ]
 
 
-def _alone(inputs: Inputs) -> Iterator[tuple[Tensor, Tensor]]:
+def alone(inputs: Inputs) -> Iterator[tuple[Tensor, Tensor]]:
     for row, length in enumerate(inputs.lengths.tolist()):
         yield inputs.audio[row : row + 1, :length], inputs.lengths[row : row + 1]
 
 
-def _compare(found: list[list[Expected]], expected: list[list[Expected]]) -> tuple[float, str]:
+def compare_beams(found: list[list[Expected]], expected: list[list[Expected]]) -> tuple[float, str]:
     """Largest difference of the scores; infinity where a hypothesis is another one.
 
     Hypotheses whose reference scores are equal within the bound may change places.
@@ -104,7 +104,7 @@ def _text(hypothesis: Expected) -> str:
     return " ".join(map(str, hypothesis.labels[: hypothesis.length])) or "(empty)"
 
 
-def _rows(where: Any, mode: str, beams: dict[str, Any], utterances: int) -> list[list[Any]]:
+def rows_of(where: Any, mode: str, beams: dict[str, Any], utterances: int) -> list[list[Any]]:
     rows = beams[mode]
     if not isinstance(rows, list) or len(rows) != utterances or not all(isinstance(row, list) and row for row in rows):
         raise UserError(f"{where}: {mode} must hold a list of hypotheses for each of the {utterances} utterances")

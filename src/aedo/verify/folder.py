@@ -53,9 +53,9 @@ class GoldenFolder:
         if not path.is_dir():
             raise UserError(f"{path}: not a folder")
         if (path / "config.json").is_file():
-            return cls(path, _json(path / "config.json"))
+            return cls(path, json_of(path / "config.json"))
         if (path / "dims.json").is_file():
-            return cls(path, {}, _json(path / "dims.json"))
+            return cls(path, {}, json_of(path / "dims.json"))
         raise UserError(f"{path}: not a folder of reference values: it has neither config.json nor dims.json")
 
     @property
@@ -102,7 +102,7 @@ class GoldenFolder:
     def beams(self) -> dict[str, Any]:
         """beam.json; empty where the folder has none."""
         path = self.path / "beam.json"
-        return _json(path) if path.is_file() else {}
+        return json_of(path) if path.is_file() else {}
 
 
 def arrays_of(path: Path) -> dict[str, Array]:
@@ -116,7 +116,7 @@ def arrays_of(path: Path) -> dict[str, Array]:
         raise UserError(f"{path}: not a readable .npz file of plain arrays ({error})") from None
 
 
-def _json(path: Path) -> dict[str, Any]:
+def json_of(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

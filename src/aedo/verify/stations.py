@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -139,8 +139,9 @@ class Stations:
             state, embedded, context = recorded["readout"][0].tensor_split([sizes[0], sum(sizes)], -1)
             self._add("decoder", "dec_input_embed", embedded, "labels")
             self._add("decoder", "dec_s", state, "labels")
-            self._add("decoder", "dec_energy", self._only_inside(torch.cat(recorded["energy"])), "attention")
-            weights = torch.cat(recorded["weights"]).transpose(1, 2)  # [N, T', heads]
+            if "energy" in recorded:
+                self._add("decoder", "dec_energy", self._only_inside(torch.cat(recorded["energy"])), "attention")
+            weights = recorded["weights"][0].transpose(1, 2)  # [N, T', heads]
             self._add("decoder", "att_weights", self._only_inside(weights), "attention")
             self._add("decoder", "dec_att", context, "labels")
         if isinstance(model.decoder, TransformerDecoder):
@@ -152,11 +153,11 @@ class Stations:
         for number, logits in output.auxiliary.items():
             self._add("decoder", f"dec_aux_logits_{number}", logits, "labels")
             for name, amount in (("", 0.0), ("_smoothed", smoothing)):
-                each = self._per_utterance(_smoothed(logits, output.targets, amount))
+                each = self._per_utterance(smoothed_cross_entropy(logits, output.targets, amount))
                 self._add("losses", f"ce_aux_{number}{name}_per_seq", each, "whole")
         nll = cross_entropy(output.logits, output.targets, 0.0)
         errors = (output.logits.argmax(-1) != output.targets).float()
-        smoothed = _smoothed(output.logits, output.targets, smoothing)
+        smoothed = smoothed_cross_entropy(output.logits, output.targets, smoothing)
         by_utterance = output.packing.rows.argsort(stable=True)  # the reference packs utterance by utterance
         self._add("decoder", "dec_targets_len", self._per_utterance(torch.ones_like(nll)).long(), "whole")
         self._add("losses", "ce_per_label", nll, "labels")
@@ -171,7 +172,7 @@ class Stations:
         return values.new_zeros(len(self.frames)).index_add(0, self.packing.rows, values)
 
 
-def _smoothed(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+def smoothed_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
     """Cross-entropy with smoothed targets, written out.  [N, V], [N] -> [N]."""
     floor = smoothing / (logits.shape[-1] - 1)
     all_labels = logits.float().log_softmax(-1).sum(-1)
@@ -194,8 +195,12 @@ def run(model: AED, inputs: Inputs) -> Pass:
 
 @contextmanager
 def _recording(model: AED, recorded: dict[str, list[Any]]) -> Iterator[None]:
-    """Hooks that keep what modules take in or give out; the model itself stays as it is."""
+    """Hooks that keep what modules take in or give out; the model itself stays as it is.
+
+    In evaluation an LSTM decoder goes its plain way, on which energies can be seen; in training the one it trains by.
+    """
     handles = []
+    decoder = model.decoder if isinstance(model.decoder, LstmDecoder) else None
 
     def keep(name: str, output: Any) -> None:
         recorded[name].append(output[0] if isinstance(output, tuple) else output)
@@ -216,21 +221,41 @@ def _recording(model: AED, recorded: dict[str, list[Any]]) -> Iterator[None]:
             keep_input(layer.convolution_norm, f"enc_layer_{number}/attention")
         keep_input(layer.ff2_norm, f"enc_layer_{number}/convolution")  # type: ignore[arg-type]
         keep_output(layer, f"enc_layer_{number}")
-    if isinstance(model.decoder, LstmDecoder):
-        keep_output(model.decoder.attention.key, "enc_ctx")
-        keep_output(model.decoder.attention.fertility, "inv_fertility")
-        keep_output(model.decoder.attention.energy, "energy")
-        keep_output(model.decoder.attention, "weights")
-        keep_input(model.decoder.readout, "readout")
+    if decoder is not None:
+        keep_output(decoder.attention.key, "enc_ctx")
+        if decoder.attention.fertility is not None:
+            keep_output(decoder.attention.fertility, "inv_fertility")
+        keep_output(decoder.attention.energy, "energy")
+        keep_input(decoder.readout, "readout")
     if isinstance(model.decoder, TransformerDecoder):
         keep_input(model.decoder.layers[0], "dec_in")
         for number, layer in enumerate(model.decoder.layers, start=1):
             keep_output(layer, f"dec_layer_{number}")
     try:
-        yield
+        with nullcontext() if decoder is None else _watched(decoder, recorded["weights"]):
+            yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def _watched(decoder: LstmDecoder, weights: list[Any]) -> Iterator[None]:
+    """The attention weights [N, H, T'] that come of the decoder's loop."""
+    loop, attend = decoder.loop, decoder.attend
+
+    def watched(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+        found = attend(*arguments)
+        weights.append(found[-1])
+        return found
+
+    decoder.loop = loop if decoder.training else "plain"
+    decoder.attend = watched  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        decoder.loop = loop
+        del decoder.attend
 
 
 def _valid(values: Tensor, lengths: Tensor) -> Tensor:

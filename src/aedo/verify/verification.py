@@ -11,7 +11,7 @@ import torch
 from aedo.errors import UserError
 from aedo.experiment import Experiment
 from aedo.model.aed import AED
-from aedo.verify import bare_encoder, beams, language_model, tensorflow
+from aedo.verify import bare_encoder, beams, chunked, language_model, tensorflow
 from aedo.verify.check import VALUE, Check
 from aedo.verify.folder import GoldenFolder
 from aedo.verify.load import load, weight_checks
@@ -34,7 +34,7 @@ class Verification:
 
     def checks(self) -> Iterator[Check]:
         """UserError where the folder holds nothing to compare."""
-        for kind in (bare_encoder, language_model):
+        for kind in (bare_encoder, language_model, chunked):
             if kind.is_one(self.folder.config):
                 for check in kind.checks(self.folder):
                     self.compared.append(check.station)
