@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from aedo.commands.searching import Lm
 
 
 def register(app: typer.Typer) -> None:
@@ -22,13 +24,23 @@ def register(app: typer.Typer) -> None:
         beam: Annotated[
             int | None, typer.Option(min=1, help="Hypotheses kept. Default: the experiment's.", show_default=False)
         ] = None,
+        lm: Lm = None,
+        prior: Annotated[
+            bool,
+            typer.Option("--prior/--no-prior", help="Try to take off the labels' prior (read from training data)."),
+        ] = True,
+        internal_lm: Annotated[
+            bool,
+            typer.Option("--internal-lm", help="Try to take off the decoder's own language model: twice the time."),
+        ] = False,
         dry: Annotated[bool, typer.Option("--dry", help="Only print what was found.")] = False,
         device: Annotated[str, typer.Option(help="auto, cpu or cuda; cuda:1 and the like.")] = "auto",
     ) -> None:
-        """Find the weight of CTC and the reward for length that make the fewest errors, and write them into the run.
+        """Find the settings of the search that make the fewest errors, and write them into the run.
 
-        All searches of the run use them from then on, joint ones; remove RUN/search.json to go back. They are written
-        only if the search is at least as good with them as without.
+        Tried are the weights of CTC, of the language model if there is one, of the decoder's internal one and of the
+        labels' prior, a reward for length, and decoder and CTC alone. All searches of the run use what was found from
+        then on; remove RUN/search.json to go back. It is written only if it is at least as good as before.
         """
         from rich.console import Console
         from rich.progress import Progress
@@ -48,21 +60,33 @@ def register(app: typer.Typer) -> None:
         cuts = SetOfCuts.read(Manifest.open(place, set), set, place)
         taken = folder.checkpoint(checkpoint) if checkpoint else preferred(folder)
         recognizer = recognizer_of(folder, taken, device_of(device), beam=beam)
+        recognizer.fusion = tuning.all_there_is(recognizer, folder, taken, lm, prior=prior)
+        recognizer.config = tuning.naming(recognizer.config, lm)
         with Progress(console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task(set, total=len(cuts.cuts))
+            task = progress.add_task(set, total=tuning.PASSES * len(cuts.cuts))
             found = tuning.tune(
-                recognizer, folder.experiment().audio, cuts, lambda utterances: progress.advance(task, utterances)
+                recognizer,
+                folder.experiment().audio,
+                cuts,
+                lambda n: progress.advance(task, n),
+                internal_lm=internal_lm,
             )
-        weights = found.weights
+        typer.echo(f"{taken.label}, {set}: " + _told(found.settings(recognizer.config)))
+        others = ", ".join(f"{name} {rate:.2f} %" for name, rate in found.alone.items())
         typer.echo(
-            f"{taken.label}, {set}: ctc_scale {weights.ctc_scale}, length_reward {weights.length_reward}\n"
-            f"WER {found.after:.2f} % (as set before: {found.before:.2f} %; on the lists: {found.lists:.2f} %, their "
-            f"best hypotheses: {found.oracle:.2f} %)"
+            f"WER {found.after:.2f} % on the set it was chosen on (as set before: {found.before:.2f} %; {others}; "
+            f"on the lists: {found.lists:.2f} %, their best hypotheses: {found.oracle:.2f} %)"
         )
+        if found.elsewhere is not None:
+            typer.echo(f"with weights chosen on other speakers, on the lists: {found.elsewhere:.2f} %")
         if dry:
             return
         if found.after > found.before:
             typer.echo("nothing written: the search is better as it was")
             return
         origin = {"checkpoint": taken.label, "data": cuts.data, "set": set}
-        typer.echo(f"written to {tuning.save(run, found, origin)}")
+        typer.echo(f"written to {tuning.save(run, found, recognizer.config, origin)}")
+
+
+def _told(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in settings.items() if value != 0.0)

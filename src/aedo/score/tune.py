@@ -1,71 +1,130 @@
-"""The weights of the joint search that make the fewest errors on a prepared set.
+"""The settings of a run's search that make the fewest errors on a prepared set.
 
-The search runs a few times, with weights far apart; every hypothesis it came upon is then scored by each model once,
-and all other weights are tried on these lists.  N hypotheses of all utterances together.
+The joint search runs a few times, with weights far apart; every hypothesis it came upon is then scored by each model
+once, and all other weights are tried on these lists.  What the search finds with the best weights joins the lists, and
+the weights are chosen anew.  At last the search runs with them, and beside it what is already there: the search as it
+was set, the decoder alone, CTC alone.  The best of these is what is found, so that it is never worse, on this set, than
+the models by themselves.
+
+The errors of weights chosen on a set are too few for another one.  How many those would be is estimated on the lists:
+the weights for every speaker are chosen on the other speakers.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from aedo.data.audio import AudioConfig, AudioProblem, samples_of
+from aedo.data.audio import AudioConfig
 from aedo.errors import UserError
 from aedo.files import write_text
+from aedo.lm.load import load_lm
+from aedo.run import Checkpoint, RunFolder
 from aedo.score.decode import SetOfCuts
-from aedo.score.wer import align
+from aedo.score.lists import Lists, Prepared, collect, padded_lists, searched
 from aedo.search.choose import SETTINGS
-from aedo.search.recognize import Recognizer, Samples, batches
-from aedo.search.rescore import Parts, score_parts
-from aedo.search.run_search import run_search
+from aedo.search.config import Kind, SearchConfig, name_of
+from aedo.search.fusion import Fusion
+from aedo.search.prior import prior_of
+from aedo.search.recognize import Recognizer
+from aedo.search.rescore import Parts, Weights
 
-CTC_SCALES = tuple(round(0.05 * i, 2) for i in range(20))
-LENGTH_REWARDS = tuple(round(0.1 * i, 1) for i in range(-5, 16))
-SEARCHED = (0.3, 0.6, 0.9)
-"""CTC scales of the searches that make the lists."""
-
-
-class Weights(NamedTuple):
-    ctc_scale: float
-    length_reward: float
+CTC_SCALES = tuple(round(0.05 * i, 2) for i in range(21))
+LENGTH_REWARDS = tuple(round(0.2 * i, 1) for i in range(-5, 16))
+LM_SCALES = tuple(round(0.1 * i, 1) for i in range(13))
+INTERNAL_LM_SCALES = tuple(round(0.1 * i, 1) for i in range(6))
+PRIOR_SCALES = tuple(round(0.1 * i, 1) for i in range(7))
+SEARCHED = (Weights(0.3), Weights(0.6), Weights(0.9), Weights(1.0), Weights(0.6, 1.0))
+SEARCHED_WITH_LM = (
+    Weights(0.6, 0.0, 0.3),
+    Weights(0.6, 1.0, 0.6),
+    Weights(0.9, 0.0, 0.3),
+    Weights(1.0, 1.0, 0.8, 0.0, 0.2),
+)
+"""Weights of the searches that make the lists."""
+_ALONE: dict[str, Any] = {
+    "length_reward": 0.0,
+    "internal_lm_scale": 0.0,
+    "prior_scale": 0.0,
+    "lm": None,
+    "hotwords": (),
+}
+FOLDS = 10
+"""The speakers are parted into at most so many groups."""
 
 
 @dataclass(frozen=True)
 class Found:
+    kind: Kind
     weights: Weights
+    """Of the joint search; where another kind was better, they are those it was compared with."""
     lists: float
     """WER on the lists with these weights, %."""
+    elsewhere: float | None
+    """WER on the lists with weights chosen on other speakers, %; None where there is but one speaker."""
     before: float
     """WER of the search as it was set, %."""
     after: float
-    """WER of the search with these weights, %."""
+    """WER of the search found, %."""
+    alone: dict[str, float]
+    """WER of what was searched beside it, by name, %."""
     oracle: float
     """WER of the best hypotheses of the lists, %: no weights can do better on them."""
 
+    def settings(self, config: SearchConfig) -> dict[str, Any]:
+        """What makes the recogniser's search this one."""
+        if self.kind != "joint":
+            return {"kind": self.kind}
+        used = {"kind": self.kind, **self.weights._asdict()}
+        return {**used, "lm": config.lm} if self.weights.lm_scale else used
 
-@dataclass
-class _Lists:
-    """All hypotheses of a set."""
 
-    owners: list[int] = field(default_factory=list)
-    """[N] which utterance."""
-    errors: list[int] = field(default_factory=list)
-    """[N] wrong words."""
-    parts: list[Parts] = field(default_factory=list)
-    words: int = 0
-    missed: int = 0
-    """Words of utterances in which nothing can be recognised."""
-    utterances: int = 0
+@dataclass(frozen=True)
+class Grid:
+    """All weights that are tried: [C, R, L, I, P]."""
 
-    def whole(self) -> Parts:
-        return Parts(*(torch.cat([getattr(one, name) for one in self.parts]) for name in ("decoder", "ctc", "labels")))
+    axes: tuple[tuple[float, ...], ...]
+
+    @classmethod
+    def of(cls, *, lm: bool = False, prior: bool = False, internal_lm: bool = False) -> Grid:
+        none = (0.0,)
+        models = (
+            LM_SCALES if lm else none,
+            INTERNAL_LM_SCALES if internal_lm else none,
+            PRIOR_SCALES if prior else none,
+        )
+        return cls((CTC_SCALES, LENGTH_REWARDS, *models))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(map(len, self.axes))
+
+    def weights(self, place: tuple[int, ...]) -> Weights:
+        return Weights(*(axis[i] for axis, i in zip(self.axes, place, strict=True)))
+
+
+def all_there_is(
+    recognizer: Recognizer, run: RunFolder, checkpoint: Checkpoint, lm: Path | None, *, prior: bool
+) -> Fusion:
+    """What can be tuned: a language model, given or the run's own, and the prior, whatever their weights are now."""
+    path = lm if lm is not None else None if recognizer.config.lm is None else Path(recognizer.config.lm)
+    return replace(
+        recognizer.fusion,
+        lm=None if path is None else load_lm(path, recognizer.tokenizer),
+        log_prior=prior_of(recognizer, run, checkpoint) if prior else recognizer.fusion.log_prior,
+    )
+
+
+def naming(config: SearchConfig, lm: Path | None) -> SearchConfig:
+    """The configuration with that language model, and no weight for it yet."""
+    return config if lm is None else config.with_("lm", str(lm.resolve())).with_("lm_scale", 0.0)
 
 
 def tune(
@@ -73,126 +132,109 @@ def tune(
     audio: AudioConfig,
     cuts: SetOfCuts,
     progress: Callable[[int], None] = lambda utterances: None,
+    *,
+    internal_lm: bool = False,
 ) -> Found:
-    """The weights with the fewest errors on the lists, and what the search makes of them.
+    """The best settings; see the module.  `progress` hears of every utterance `passes` times.
 
-    Of weights with equally few errors those nearest to the middle of their like: the set is small, and a broad valley
-    is a better guess than its rim.  UserError where the model has no joint search or the set no words.
+    A language model and a prior are tuned where the recogniser's `fusion` has them, the internal language model on
+    request: it takes a second decoder.  UserError where the model has no
+    joint search or the set no words.
     """
     if recognizer.model.decoder is None or not recognizer.model.ctc_layers:
         raise UserError("only the joint search has weights to tune: this model lacks a decoder or a CTC head")
-    lists = _listed(recognizer, audio, cuts, progress)
+    prepared, fusion = Prepared(recognizer, audio, cuts), recognizer.fusion
+    lists = Lists([{} for _ in cuts.cuts])
+    widely = SEARCHED + (SEARCHED_WITH_LM if fusion.lm is not None else ())
+    collect(prepared, lists, widely, progress, internal_lm=internal_lm)
     if not lists.words or not lists.owners:
         raise UserError(f"{cuts.data}: {cuts.name} has no words to tune on; give another --set")
-    errors = grid_errors(lists.whole(), torch.tensor(lists.owners), torch.tensor(lists.errors), lists.utterances)
-    ctc, reward = broadest(errors)
-    weights = Weights(CTC_SCALES[ctc], LENGTH_REWARDS[reward])
-    oracle = torch.full((lists.utterances,), 2**31).scatter_reduce(
-        0, torch.tensor(lists.owners), torch.tensor(lists.errors), "amin"
-    )
-    best = int(oracle[oracle < 2**31].sum())
+    grid = Grid.of(lm=fusion.lm is not None, prior=fusion.log_prior is not None, internal_lm=internal_lm)
+    folds = _folds(prepared.speakers())
+    first = grid.weights(broadest(grid_errors(grid, lists, folds).sum(0)))
+    collect(prepared, lists, (first,), progress, internal_lm=internal_lm)
+    errors = grid_errors(grid, lists, folds)
+    weights = grid.weights(broadest(errors.sum(0)))
 
     def rate(count: int) -> float:
         return round(100.0 * (count + lists.missed) / lists.words, 4)
 
-    before, after = (_searched(recognizer, audio, cuts, one) for one in (None, weights))
-    return Found(weights, rate(int(errors[ctc, reward])), rate(before), rate(after), rate(best))
+    plain = SearchConfig.model_validate({**recognizer.config.model_dump(), **_ALONE})
+    searches: list[tuple[SearchConfig, Kind]] = [
+        (recognizer.config, recognizer.kind),
+        (prepared.weighted(weights), "joint"),
+        (prepared.weighted(first), "joint"),
+        *((plain, kind) for kind in ("attention", "ctc_prefix", "ctc_greedy")),
+    ]
+    before, *wrong = searched(prepared, searches, progress)
+    best = min(range(len(wrong)), key=lambda i: wrong[i])  # the first of equally good ones
+    return Found(
+        searches[1 + best][1],
+        first if best == 1 else weights,
+        rate(int(errors.sum(0).min())),
+        _elsewhere(errors, rate),
+        rate(before),
+        rate(wrong[best]),
+        {name_of(kind): rate(count) for (_, kind), count in zip(searches[3:], wrong[2:], strict=True)},
+        rate(lists.best()),
+    )
 
 
-def grid_errors(parts: Parts, owners: Tensor, errors: Tensor, utterances: int) -> Tensor:
-    """[CTC scales, length rewards] wrong words of the best hypotheses; owners, errors [N]."""
-    found = torch.zeros(len(CTC_SCALES), len(LENGTH_REWARDS), dtype=torch.int64)
-    for i, scale in enumerate(CTC_SCALES):
-        for j, reward in enumerate(LENGTH_REWARDS):
-            scores = parts.total(scale, reward)
-            highest = torch.full((utterances,), float("-inf"), dtype=scores.dtype).scatter_reduce(
-                0, owners, scores, "amax"
-            )
-            first = torch.full((utterances,), len(owners)).scatter_reduce(
-                0, owners, torch.arange(len(owners)).masked_fill(scores < highest[owners], len(owners)), "amin"
-            )
-            found[i, j] = errors[first[first < len(owners)]].sum()
+PASSES = 3
+"""How often `tune` goes through the set."""
+
+
+def grid_errors(grid: Grid, lists: Lists, folds: Tensor) -> Tensor:
+    """[F, *grid] wrong words of the best hypotheses, by the fold of their utterances; folds [utterances]."""
+    parts = Parts.joined(lists.parts)
+    places, owners = padded_lists(lists)
+    behind = places < 0
+    errors = torch.tensor(lists.errors)[places.clamp_min(0)]
+    fold = folds[owners]
+    rewards = torch.tensor(LENGTH_REWARDS, dtype=torch.float64)[:, None, None] * parts.labels[places.clamp_min(0)]
+    found = torch.zeros(int(folds.max()) + 1, *grid.shape, dtype=torch.int32)
+    ctc, _, lm, internal, prior = grid.axes
+    for (i, a), (k, b), (m, c), (n, d) in product(*map(enumerate, (ctc, lm, internal, prior))):
+        scores = parts.total(Weights(a, 0.0, b, c, d))[places.clamp_min(0)].masked_fill(behind, float("-inf"))
+        best = (scores + rewards).argmax(-1)  # [R, utterances]
+        wrong = errors.expand(len(LENGTH_REWARDS), -1, -1).gather(-1, best[..., None])[..., 0]
+        found[:, i, :, k, m, n] = torch.zeros(len(found), len(wrong), dtype=torch.int32).index_add(
+            0, fold, wrong.T.to(torch.int32)
+        )
     return found
 
 
-def broadest(errors: Tensor) -> tuple[int, int]:
+def broadest(errors: Tensor) -> tuple[int, ...]:
     """The place of the lowest value; of several, the one whose neighbours are lowest on average."""
-    smooth = torch.nn.functional.avg_pool2d(errors[None, None].double(), 5, 1, 2, count_include_pad=False)[0, 0]
+    smooth = errors.double()
+    for axis, size in enumerate(errors.shape):
+        if size > 1:
+            lines = smooth.movedim(axis, -1)
+            flat = lines.reshape(1, -1, size)
+            smooth = torch.nn.functional.avg_pool1d(flat, 5, 1, 2, count_include_pad=False).view_as(lines)
+            smooth = smooth.movedim(-1, axis)
     place = int(smooth.masked_fill(errors > errors.min(), float("inf")).argmin())
-    return place // errors.shape[1], place % errors.shape[1]
+    return tuple(int(i) for i in torch.unravel_index(torch.tensor(place), errors.shape))
 
 
-def save(run: Path, found: Found, made_from: dict[str, Any]) -> Path:
-    """Write the weights where the searches of this run look for them."""
-    content = {"settings": {"kind": "joint", **found.weights._asdict()}, "wer": _rates(found), "made_from": made_from}
+def _folds(speakers: list[str]) -> Tensor:
+    """[utterances] which group each speaker belongs to."""
+    names = {name: i for i, name in enumerate(sorted(set(speakers)))}
+    return torch.tensor([names[name] % FOLDS for name in speakers])
+
+
+def _elsewhere(errors: Tensor, rate: Callable[[int], float]) -> float | None:
+    """The WER of every fold with weights chosen on the others."""
+    if len(errors) < 2:
+        return None
+    whole = errors.sum(0)
+    return rate(sum(int(one[broadest(whole - one)]) for one in errors))
+
+
+def save(run: Path, found: Found, config: SearchConfig, made_from: dict[str, Any]) -> Path:
+    """Write the settings where the searches of this run look for them."""
+    rates = {"before": found.before, "after": found.after, "lists": found.lists, "oracle": found.oracle}
+    rates |= {} if found.elsewhere is None else {"elsewhere": found.elsewhere}
+    content = {"settings": found.settings(config), "wer": {**rates, **found.alone}, "made_from": made_from}
     write_text(run / SETTINGS, json.dumps(content, indent=1) + "\n")
     return run / SETTINGS
-
-
-def _rates(found: Found) -> dict[str, float]:
-    return {"before": found.before, "after": found.after, "lists": found.lists, "oracle": found.oracle}
-
-
-def _listed(recognizer: Recognizer, audio: AudioConfig, cuts: SetOfCuts, progress: Callable[[int], None]) -> _Lists:
-    lists = _Lists(utterances=len(cuts.cuts))
-    for chosen, samples in _read(recognizer, audio, cuts):
-        batch = recognizer.encode(samples)
-        lists.words += sum(len(_words(cuts, i)) for i in chosen)
-        heard = set() if batch is None else {chosen[place] for place in batch.audible}
-        lists.missed += sum(len(_words(cuts, i)) for i in chosen if i not in heard)
-        if batch is not None:
-            found: list[dict[tuple[int, ...], None]] = [{} for _ in batch.audible]
-            for scale in SEARCHED:
-                config = recognizer.config.with_("ctc_scale", scale).with_("whole_beam", True)
-                result = run_search(recognizer.model, batch.encoded, config, "joint")
-                for row, known in enumerate(found):
-                    known.update(dict.fromkeys(h.labels for h in result.hypotheses(row)))
-            lists.parts.append(score_parts(recognizer.model, batch.encoded, [list(known) for known in found]))
-            for row, known in enumerate(found):
-                number = chosen[batch.audible[row]]
-                lists.owners += [number] * len(known)
-                lists.errors += [_errors(recognizer, labels, _words(cuts, number)) for labels in known]
-        progress(len(chosen))
-    return lists
-
-
-def _searched(recognizer: Recognizer, audio: AudioConfig, cuts: SetOfCuts, weights: Weights | None) -> int:
-    """Wrong words of the search, as it is set or with these weights; utterances without a frame left out."""
-    config, kind = recognizer.config, recognizer.kind
-    if weights is not None:
-        kind = "joint"
-        config = config.with_("ctc_scale", weights.ctc_scale).with_("length_reward", weights.length_reward)
-    wrong = 0
-    for chosen, samples in _read(recognizer, audio, cuts):
-        batch = recognizer.encode(samples)
-        if batch is None:
-            continue
-        result = run_search(recognizer.model, batch.encoded, config, kind)
-        for row, place in enumerate(batch.audible):
-            found = result.hypotheses(row)
-            wrong += _errors(recognizer, found[0].labels if found else (), _words(cuts, chosen[place]))
-    return wrong
-
-
-def _read(recognizer: Recognizer, audio: AudioConfig, cuts: SetOfCuts) -> Iterator[tuple[list[int], list[Samples]]]:
-    """Batches of (indices, samples); unusable audio counts as silence of no length."""
-    config = recognizer.config
-    for chosen in batches([cut.num_samples for cut in cuts.cuts], config.max_samples, min(config.max_utterances, 32)):
-        samples: list[Samples] = []
-        for i in chosen:
-            try:
-                samples.append(samples_of(cuts.cuts[i], audio))
-            except AudioProblem:
-                samples.append(np.zeros(0, np.float32))
-        yield chosen, samples
-
-
-def _words(cuts: SetOfCuts, number: int) -> list[str]:
-    return (cuts.cuts[number].supervisions[0].text or "").split()
-
-
-def _errors(recognizer: Recognizer, labels: tuple[int, ...], ref: list[str]) -> int:
-    hyp = recognizer.tokenizer.decode(labels).split()
-    if not ref or not hyp:
-        return max(len(ref), len(hyp))
-    return sum(a != b for a, b in align(ref, hyp))

@@ -56,16 +56,21 @@ def preferred(run: RunFolder) -> Checkpoint:
     return (at_end or averages or [run.checkpoint("best" if any(c.scores for c in run.checkpoints()) else "last")])[0]
 
 
-def search_of(run: RunFolder) -> SearchConfig:
-    """The search of a run: the experiment's, with the settings found by `aedo tune`.  UserError where they are bad."""
+def search_of(run: RunFolder, kind: Kind | None = None) -> SearchConfig:
+    """The search of a run: the experiment's, with the settings found by `aedo tune`.  UserError where they are bad.
+
+    Settings found for one kind of search are left out of a `kind` that scores in another way.
+    """
     search, path = run.experiment().search, run.path / SETTINGS
     if not path.is_file():
         return search
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["settings"]
-        return SearchConfig.model_validate({**search.model_dump(), **found})
+        tuned = SearchConfig.model_validate({**search.model_dump(), **found})
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not settings of a search ({error}); run aedo tune again, or remove it") from None
+    alike = kind is None or kind == tuned.kind or {kind, tuned.kind} == {"joint", "joint_time"}
+    return tuned if alike else search
 
 
 def search_as_asked(
@@ -81,7 +86,7 @@ def search_as_asked(
     `whole_beam`: for lists of hypotheses, as the setting of that name.  UserError for a setting that is wrong, or that
     this kind of search does not look at.
     """
-    search, experiment = search_of(run), run.experiment()
+    search, experiment = search_of(run, kind), run.experiment()
     kind = kind or search.kind_for(decoder=experiment.decoder is not None, ctc=bool(experiment.ctc.layers))
     given: dict[str, Any] = dict(settings or {})
     check_settings(given, kind)

@@ -55,6 +55,9 @@ class SearchConfig(Part):
     """File or folder of a language model with the labels of the run, which has a say in every search but ctc_greedy."""
     lm_scale: float = Field(0.3, ge=0)
     """Weight of its log probabilities."""
+    lm_use: Literal["search", "lists"] = "search"
+    """search: it has a say at every label.  lists: only about the hypotheses that the search without it has found
+    (N-best rescoring)."""
     prior_scale: float = Field(0.0, ge=0)
     """How much of the labels' log prior, CTC's mean posterior over training data, is taken off (joint, joint_time,
     ctc_prefix)."""
@@ -80,7 +83,7 @@ class SearchConfig(Part):
         """What plays a part in the results of this kind of search, for the files that hold them."""
         method = {"attention": "beam", "ctc_greedy": "ctc-greedy"}.get(kind, kind)
         idle = {field for field in _LATER[kind] if getattr(self, field) == SearchConfig.model_fields[field].default}
-        idle |= {"lm_scale"} if self.lm is None else set()
+        idle |= {"lm_scale", "lm_use"} if self.lm is None else set()
         idle |= set() if self.hotwords else {"hotword_bias"}
         return {"method": method, **self.model_dump(mode="json", include=set(FIELDS[kind]) - idle)}
 
@@ -94,7 +97,7 @@ class SearchConfig(Part):
         return name in FIELDS[kind] and bool(getattr(self, name)) and getattr(self, scale) > 0
 
 
-_FUSED: tuple[str, ...] = ("lm", "lm_scale", "hotwords", "hotword_bias")
+_FUSED: tuple[str, ...] = ("lm", "lm_scale", "lm_use", "hotwords", "hotword_bias")
 _TIME: tuple[str, ...] = ("beam", "considered", "recombination", "soft_collapse", "skip_blank", "prune")
 _JOINT: tuple[str, ...] = (
     "ctc_scale",

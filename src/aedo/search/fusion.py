@@ -38,7 +38,7 @@ class Fusion:
     ) -> list[tuple[float, LabelScorer]]:
         """Each with its scale, for one batch."""
         parts: list[tuple[float, LabelScorer]] = []
-        if config.uses("lm", kind):
+        if config.uses("lm", kind) and config.lm_use == "search":
             if self.lm is None:
                 raise ValueError(f"search.lm is {config.lm}, but no language model was loaded")
             parts.append((config.lm_scale, self.lm.scorer(batch, device)))

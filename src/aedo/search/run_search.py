@@ -22,6 +22,7 @@ from aedo.search.fusion import NOTHING, Fusion
 from aedo.search.hypotheses import NBest
 from aedo.search.joint import label_search
 from aedo.search.joint_time import prefix_search
+from aedo.search.rescore import rescored
 from aedo.search.scorer import LabelScorer, OfDecoder, PerLabel, Weighted
 
 
@@ -31,6 +32,14 @@ def run_search(model: AED, encoded: Encoded, config: SearchConfig, kind: Kind, f
 
     `fusion` holds what the configuration names by `lm`, `prior_scale` and `hotwords`.
     """
+    if config.lm_use == "search" or not config.uses("lm", kind) or fusion.lm is None:
+        return _found(model, encoded, config, kind, fusion)
+    found = _found(model, encoded, config.with_("whole_beam", True), kind, fusion)
+    exponent = config.length_normalization if kind == "attention" else 0.0
+    return rescored(found, fusion.lm, config.lm_scale, encoded.states.device, exponent)
+
+
+def _found(model: AED, encoded: Encoded, config: SearchConfig, kind: Kind, fusion: Fusion) -> NBest:
     decoder = model.decoder
     if kind == "ctc_greedy":
         return ctc_greedy(model.ctc_log_probs(encoded), encoded.lengths)
