@@ -113,7 +113,7 @@ def spelled(
     for seen, line in enumerate(lines, 1):
         if not seen % 1000:
             progress(1000)
-        text = normalize(line.text)
+        text = normalize(line.text).strip()
         if not text:
             continue
         example = example or text
