@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from aedo.nn.dropout import Dropout, Share, kept_layers
+from aedo.nn.dropout import Dropout, Share, WeightDropout, WeightShare, kept, kept_layers
 
 
 @pytest.mark.parametrize(("share", "expected"), [("none", (2, 5, 8)), ("time", (2, 1, 8)), ("batch_time", (1, 1, 8))])
@@ -43,3 +43,29 @@ def test_layers_are_passed_over_as_often_as_asked_for_and_nothing_is_drawn_witho
     assert torch.equal(torch.get_rng_state(), before)
     drawn = torch.tensor([kept_layers(4, 0.3) for _ in range(4000)], dtype=torch.float32)
     torch.testing.assert_close(drawn.mean(0), torch.full((4,), 0.7), atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 0.97])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_elements_are_kept_one_by_one_at_their_rate(rate: float, kind: torch.dtype) -> None:
+    torch.manual_seed(0)
+    mask = kept((4, 3, 20_001), rate, torch.empty((), dtype=kind))
+    assert mask.dtype == kind
+    drawn = mask.double()
+    assert set(drawn.unique().tolist()) <= {0.0, 1.0}
+    deviation = (rate * (1 - rate) / 20_001) ** 0.5
+    assert ((drawn.mean(-1) - (1 - rate)).abs() <= 4 * deviation).all()
+    pairs = (drawn[..., 1:] * drawn[..., :-1]).mean(-1)  # neighbours come out of the same random number
+    assert ((pairs - (1 - rate) ** 2).abs() <= 8 * deviation).all()
+
+
+@pytest.mark.parametrize("share", ["none", "all_but_keys"])
+def test_weights_are_multiplied_by_what_keeps_them(share: WeightShare) -> None:
+    weights, dropout = torch.rand(2, 3, 5), WeightDropout(0.5, share).train()
+    torch.manual_seed(0)
+    keep = dropout.keep(weights.shape, weights)
+    assert keep is not None
+    assert set(keep.unique().tolist()) == {0.0, 2.0}
+    torch.manual_seed(0)
+    assert torch.equal(dropout(weights), weights * keep)
+    assert dropout.eval().keep(weights.shape, weights) is None

@@ -26,6 +26,14 @@ def test_shift_moves_distances_to_their_keys(frames: int) -> None:
             assert torch.equal(shifted[..., i, j], scores[..., i, j - i + frames - 1])
 
 
+@pytest.mark.parametrize(("queries", "keys"), [(1, 4), (3, 3), (2, 5)])
+def test_the_gradient_of_the_shift_is_that_of_its_values(queries: int, keys: int) -> None:
+    scores = torch.randn(2, queries, queries + keys - 1, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(relative_shift, (scores,))
+    turned = scores.detach().mT.contiguous().mT  # not contiguous
+    assert torch.equal(relative_shift(turned), relative_shift(scores.detach()))
+
+
 def test_distances_beyond_the_clip_share_a_vector() -> None:
     positions = ClippedPositions(4, 2, Dropout(0.0, "none"))
     torch.nn.init.normal_(positions.table.weight)

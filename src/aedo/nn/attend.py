@@ -11,6 +11,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from aedo.nn.dropout import WeightDropout, WeightShare
+from aedo.nn.written_attention import written_attention
 from aedo.schedule import Scheduled
 
 Fused = Literal["never", "evaluation", "always"]
@@ -65,5 +66,8 @@ def attention(
     if is_fused(fused, training=dropout.training):
         rate = dropout.rate if dropout.training else 0.0
         return fused_attention(query, key, value, seen, added, rate)
-    context: Tensor = dropout(attention_weights(query, key, seen, added)) @ value
+    if dropout.training:
+        keep = dropout.keep((*query.shape[:-1], key.shape[-2]), query)
+        return written_attention(query, key, value, seen, added, keep)
+    context: Tensor = attention_weights(query, key, seen, added) @ value
     return context

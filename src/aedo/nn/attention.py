@@ -86,7 +86,7 @@ class SelfAttention(nn.Module):
         """x [B, T, D], mask [B, T] True on valid frames; of chunks, the past that they see, too -> [B, T, D]."""
         batch, frames, dim = x.shape
         qkv = self.qkv(x).view(batch, frames, self.heads, 3, dim // self.heads)
-        query, key, value = qkv.permute(3, 0, 2, 1, 4)  # each [B, H, T, E]
+        query, key, value = qkv.permute(3, 0, 2, 1, 4).contiguous()  # each [B, H, T, E]
         if past is not None:
             own = qkv[:, :, :, 1:].flatten(2)
             seen = with_past(past.before(own), own).view(batch, -1, self.heads, 2, dim // self.heads)

@@ -6,6 +6,8 @@ or not at all, are the usual alternatives.  B batch, T frames, D features.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -46,8 +48,7 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # [B, T, D] -> [B, T, D]
         if not self.training or self.rate == 0.0:
             return x
-        mask = x.new_empty(self._mask_shape(x)).bernoulli_(1.0 - self.rate)
-        return x * mask.div_(1.0 - self.rate)
+        return x * kept(self._mask_shape(x), self.rate, x).div_(1.0 - self.rate)
 
     def _mask_shape(self, x: Tensor) -> list[int]:
         shape = list(x.shape)
@@ -72,11 +73,31 @@ class WeightDropout(nn.Module):
         self.rate = rate_at(self.schedule, progress)
 
     def forward(self, weights: Tensor) -> Tensor:  # [..., keys] -> [..., keys]
+        keep = self.keep(weights.shape, weights)
+        return weights if keep is None else weights * keep
+
+    def keep(self, shape: Sequence[int], like: Tensor) -> Tensor | None:
+        """What weights of this `shape` [..., keys] are multiplied by; None where nothing is dropped."""
         if not self.training or self.rate == 0.0:
-            return weights
-        shape = weights.shape if self.share == "none" else (*[1] * (weights.dim() - 1), weights.shape[-1])
-        keep = weights.new_empty(shape).bernoulli_(1.0 - self.rate)
-        return weights * keep.div_(1.0 - self.rate)
+            return None
+        if self.share == "all_but_keys":
+            shape = (*[1] * (len(shape) - 1), shape[-1])
+        return kept(shape, self.rate, like).div_(1.0 - self.rate)
+
+
+RATES = 2**16
+"""Masks of many elements know so many rates of dropout: a rate is off by 1 / 2 RATES at most."""
+
+
+def kept(shape: Sequence[int], rate: float, like: Tensor) -> Tensor:
+    """Ones with probability 1 - rate, else zeros, of the type and on the device of `like`.
+
+    Four elements share a random number of 64 bits: on CPUs that is four times as fast as drawing each on its own.
+    """
+    count = math.prod(shape)
+    numbers = torch.empty(-(-count // 4), dtype=torch.int64, device=like.device).random_(-(2**63), None)
+    drawn = numbers.view(torch.int16)[:count].view(*shape)
+    return (drawn >= round(rate * RATES) - RATES // 2).to(like.dtype)
 
 
 def kept_layers(count: int, rate: float) -> list[bool]:

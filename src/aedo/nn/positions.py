@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -81,12 +81,30 @@ def distances(queries: int, keys: int, first: int, device: torch.device) -> Tens
 
 def relative_shift(scores: Tensor) -> Tensor:
     """[..., Q, Q + T - 1] by (query i, distance d + Q - 1) -> [..., Q, T] by (query i, key j), d = j - i."""
+    shifted: Tensor = _RelativeShift.apply(scores)  # type: ignore[no-untyped-call]
+    return shifted
+
+
+class _RelativeShift(torch.autograd.Function):
+    """A view, whose gradient is written into zeros at once; torch's own views would fill and copy three times."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor) -> Tensor:
+        ctx.shape = scores.shape
+        return _shifted(scores.contiguous())
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        full = gradient.new_zeros(ctx.shape)
+        _shifted(full).copy_(gradient)
+        return full
+
+
+def _shifted(scores: Tensor) -> Tensor:
+    """Row i must start at column Q - 1 - i: from row to row that is a constant stride of Q + T - 2."""
     *lead, queries, count = scores.shape
-    if queries == 1:
-        return scores
-    # Row i must start at column Q - 1 - i: in the flattened rows that is a constant stride of Q + T - 2.
-    flat = scores.reshape(*lead, queries * count)[..., queries - 1 : -1]
-    return flat.view(*lead, queries, count - 1)[..., : count - queries + 1]
+    stride, first = scores.stride(), scores.storage_offset() + queries - 1
+    return scores.as_strided((*lead, queries, count - queries + 1), (*stride[:-2], max(count - 1, 1), 1), first)
 
 
 class RelativePositionTable(nn.Embedding):

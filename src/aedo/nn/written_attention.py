@@ -1,0 +1,75 @@
+"""Scaled dot-product attention with its gradients written out, for training without fused kernels.
+
+B batch, H heads, Q queries, K keys, E features of a head.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def written_attention(
+    query: Tensor, key: Tensor, value: Tensor, seen: Tensor, added: Tensor | None, keep: Tensor | None
+) -> Tensor:
+    """(softmax((query . key + added) / sqrt(E)) over the keys seen, times `keep`) . value -> [B, H, Q, E].
+
+    query [B, H, Q, E], key and value [B, H, K, E], seen bool and `keep` (zeros where dropout strikes, else its factor)
+    of shapes that grow to [B, H, Q, K], which `added` has.  Of that size, nothing is stored but the weights and
+    `keep`, in the type of the matrix products.
+    """
+    device = query.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        kind = torch.get_autocast_dtype(device)
+        query, key, value = query.to(kind), key.to(kind), value.to(kind)
+        added = None if added is None else added.to(kind)
+    floor = torch.zeros_like(seen, dtype=query.dtype).masked_fill_(~seen, float("-inf"))
+    keep = None if keep is None else keep.to(query.dtype)
+    context: Tensor = _Attention.apply(query, key, value, floor, added, keep)  # type: ignore[no-untyped-call]
+    return context
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, floor: Tensor, added: Tensor | None, keep: Tensor | None
+    ) -> Tensor:
+        shape, factor = (*query.shape[:3], key.shape[2]), 1.0 / math.sqrt(query.shape[3])  # [B, H, Q, K]
+        q, k, v = query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1)  # each [B H, .., E]
+        if added is None:
+            scores = torch.baddbmm(q.new_zeros(()), q, k.mT, beta=0, alpha=factor)
+        else:
+            scores = torch.baddbmm(added.flatten(0, 1), q, k.mT, beta=factor, alpha=factor)
+        weights = scores.view(shape).add_(floor).softmax(-1, dtype=scores.dtype)
+        ctx.added, ctx.factor = added is not None, factor
+        ctx.save_for_backward(q, k, v, weights, keep)
+        dropped = weights if keep is None else weights * keep
+        return torch.bmm(dropped.flatten(0, 1), v).view(query.shape)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, weights, keep = ctx.saved_tensors
+        shape, context = weights.shape, gradient.to(q.dtype).flatten(0, 1)  # [B H, Q, E]
+        dropped = weights if keep is None else weights * keep
+        to_value = torch.bmm(dropped.flatten(0, 1).mT, context)
+        to_weights = torch.bmm(context, v.mT).view(shape)
+        if keep is not None:
+            to_weights.mul_(keep)
+        # The softmax's own gradient, with the factor behind it.
+        to_scores = torch._softmax_backward_data(to_weights, weights, -1, weights.dtype).mul_(ctx.factor)
+        flat = to_scores.flatten(0, 1)
+        to_query, to_key = torch.bmm(flat, k), torch.bmm(flat.mT, q)
+        heads = shape[:2]
+        return (
+            to_query.unflatten(0, heads),
+            to_key.unflatten(0, heads),
+            to_value.unflatten(0, heads),
+            None,
+            to_scores if ctx.added else None,
+            None,
+        )
