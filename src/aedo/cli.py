@@ -11,6 +11,7 @@ from aedo.errors import UserError
 
 VERBS = (
     "prepare",
+    "pack",
     "train",
     "train-lm",
     "sweep",
@@ -27,6 +28,7 @@ VERBS = (
     "recipes",
     "diff",
     "report",
+    "bench",
     "demo",
 )
 

@@ -56,3 +56,13 @@ def test_on_a_terminal_the_line_is_live_and_messages_stay() -> None:
 
 def test_durations_name_the_units_that_matter() -> None:
     assert [duration(s) for s in (5, 65, 3700, 90000)] == ["5 s", "1 min 05 s", "1 h 01 min", "1 d 1 h"]
+
+
+@pytest.mark.parametrize("wait, said", [(2.0, False), (30.0, True)])
+def test_a_training_that_waits_for_its_data_says_so(wait: float, said: bool) -> None:
+    output, term = io.StringIO(), {"ce": 1.0}
+    record = {"epoch": 2, "train": term, "dev": term, "devtrain": term, "lr": 1e-3, "audio_seconds": 500.0}
+    Display(Console(file=output)).epoch({**record, "seconds": 100.0, "padding": 0.07, "wait": wait})
+    lines = output.getvalue().splitlines()
+    assert lines[0].endswith(f"| 5.0x real time | padding 7% | waiting {wait:.0f}%")
+    assert (len(lines) > 1 and "aedo bench --data" in lines[1]) == said

@@ -14,25 +14,28 @@ SIZES = {"cpu": (768, 1536), "cuda": (4096, 8192)}
 """Square matrices; the best of all sizes counts."""
 
 
+def clock(device: torch.device) -> float:
+    """Seconds, when the device is done: of the processor where torch works with one thread on it, so that other work
+    on the machine disturbs a measurement little; else of the clock on the wall."""
+    synchronize(device)
+    alone = device.type == "cpu" and torch.get_num_threads() == 1
+    return time.process_time() if alone else time.perf_counter()
+
+
 def matrix_throughput(device: torch.device, dtype: torch.dtype, seconds: float = 1.0) -> float:
     """Multiply-adds per second of the fastest matrix product found within about `seconds`.
 
-    On the CPU with the threads torch has now; a single one is timed by its processor time.  So other work on the
-    machine disturbs it little: besides, the best repetition counts.
+    On the CPU with the threads torch has now.
     """
-    alone = device.type == "cpu" and torch.get_num_threads() == 1
-    best, clock = 0.0, time.process_time if alone else time.perf_counter
+    best = 0.0
     for size in SIZES.get(device.type, SIZES["cpu"]):
         a = torch.randn(size, size, device=device, dtype=dtype)
         b = torch.randn(size, size, device=device, dtype=dtype)
         out = a @ b  # the first one is slow: kernels are chosen, memory is taken
-        end = clock() + seconds / 2
-        while clock() < end:
-            synchronize(device)
-            begin = clock()
+        end = clock(device) + seconds / 2
+        while (begin := clock(device)) < end:
             torch.mm(a, b, out=out)
-            synchronize(device)
-            best = max(best, size**3 / (clock() - begin))
+            best = max(best, size**3 / (clock(device) - begin))
     return best
 
 

@@ -16,6 +16,7 @@ import soundfile
 from pydantic import Field
 
 from aedo.config import Part
+from aedo.data.packed import file_of, member
 from aedo.errors import UserError
 
 if TYPE_CHECKING:
@@ -54,20 +55,20 @@ class Decoded(NamedTuple):
 
 
 def decode(path: str | Path, start: int = 0, frames: int | None = None) -> Decoded:
-    """Samples `start` to `start + frames` (default: to the end) of a file, all channels.
+    """Samples `start` to `start + frames` (default: to the end) of a file, or of a place in a packed one, all channels.
 
     Raises AudioProblem: missing, unreadable, truncated, or empty.  A file that decodes to fewer samples than its
     header promises is truncated: half an utterance with the whole text would teach the model nonsense.
     """
     try:
-        with soundfile.SoundFile(str(path)) as file:
+        with soundfile.SoundFile(member(str(path)) or str(path)) as file:
             promised = promised_frames(file)
             if start:
                 file.seek(start)
             samples = _read(file, frames)
             rate = int(file.samplerate)
     except (soundfile.SoundFileError, OSError, ValueError) as error:
-        raise AudioProblem(why_unreadable(Path(path), error)) from error
+        raise AudioProblem(why_unreadable(Path(file_of(str(path))), error)) from error
     if not len(samples):
         raise AudioProblem("audio has 0 samples")
     wanted = frames if frames is not None else promised and promised - start

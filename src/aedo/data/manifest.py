@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from aedo.data.packed import beside
 from aedo.errors import UserError
 
 if TYPE_CHECKING:
@@ -57,13 +58,13 @@ class ManifestFile:
         if self._handle is None:
             self._handle = open(self.path, "rb")  # noqa: SIM115 - kept open: lines are read one by one
         start, end = int(self.offsets[i]), int(self.offsets[i + 1])
-        return _parsed(os.pread(self._handle.fileno(), end - start, start), self.path, i + 1)
+        return beside(_parsed(os.pread(self._handle.fileno(), end - start, start), self.path, i + 1), self.path.parent)
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """All utterances, from the first to the last, without keeping them."""
         with open(self.path, "rb") as file:
             for i, (start, end) in enumerate(pairwise(self.offsets.tolist()), 1):
-                yield _parsed(file.read(end - start), self.path, i)
+                yield beside(_parsed(file.read(end - start), self.path, i), self.path.parent)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_handle": None}  # each process opens the file for itself

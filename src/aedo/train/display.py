@@ -13,6 +13,9 @@ from rich.progress import BarColumn, Progress, TextColumn
 PLAIN_SECONDS = 30.0
 """Time between two lines where the output is no terminal."""
 
+WAITING = 0.1
+"""Share of a sub-epoch spent waiting for data above which there is something to say."""
+
 
 @dataclass(frozen=True)
 class Status:
@@ -75,7 +78,16 @@ class Display:
             for name in ("train", "dev", "devtrain")
         ]
         speed = record["audio_seconds"] / max(record["seconds"], 1e-9)
-        self.say(f"epoch {record['epoch']}: {' | '.join(parts)} | lr {record['lr']:.2e} | {speed:.1f}x real time")
+        waited = record["wait"] / max(record["seconds"], 1e-9)
+        self.say(
+            f"epoch {record['epoch']}: {' | '.join(parts)} | lr {record['lr']:.2e} | {speed:.1f}x real time"
+            f" | padding {record['padding']:.0%} | waiting {waited:.0%}"
+        )
+        if waited > WAITING:
+            self.say(
+                f"note: {waited:.0%} of the sub-epoch went by waiting for data; more loader workers (--workers), "
+                "packed data (aedo pack) or a nearer disk help: aedo bench --data tells how fast they are read"
+            )
 
     def say(self, text: str) -> None:
         """A line that stays."""
