@@ -201,6 +201,8 @@ def _prepared(
         )
     if normalize is None and not recogniser.known and files:
         typer.echo("how the recogniser's transcripts were normalised is not known: texts are taken as they are")
+    for line in filter(None, dict.fromkeys((found.train.left_out, found.held_out.left_out))):
+        typer.echo(line)
     count, labels = len(found.train), int(found.train.lengths.sum())
     typer.echo(f"{count:,} sentences, {int(found.train.words.sum()):,} words, {labels:,} labels; normalised: {steps}")
     return recogniser, found, {"texts": found.about, "normalize": steps, "sentences": count, "labels": labels}

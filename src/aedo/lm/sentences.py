@@ -43,6 +43,8 @@ class Sentences:
     """[n] labels of each sentence."""
     words: Int64
     """[n] words of each."""
+    left_out: str = ""
+    """Which lines of the text are not among them; empty where all are."""
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -53,7 +55,7 @@ class Sentences:
         lengths = self.lengths[which]
         behind = np.cumsum(lengths) - lengths
         places = np.arange(int(lengths.sum())) + np.repeat(first - behind, lengths)
-        return Sentences(self.labels[places], lengths, self.words[which])
+        return Sentences(self.labels[places], lengths, self.words[which], self.left_out)
 
     def padded(self, which: Int64) -> Labels:
         """Those as a batch, with EOS."""
@@ -130,7 +132,7 @@ def spelled(
         nothing = "no text: every line is empty" if not bad.count else bad.message(seen)
         raise UserError(f"nothing to train or measure a language model on: {nothing}")
     lengths = np.array([len(ids) for ids in labels], dtype=np.int64)
-    return Sentences(np.concatenate(labels), lengths, np.array(words, dtype=np.int64))
+    return Sentences(np.concatenate(labels), lengths, np.array(words, dtype=np.int64), bad.summary())
 
 
 def _encoded(tokenizer: Tokenizer, text: str) -> list[int] | None:
@@ -158,11 +160,18 @@ class _Bad:
             self.first += (line.where,)
         self.example = self.example or text
 
-    def message(self, lines: int) -> str:
+    def places(self) -> str:
         more = f" and {self.count - len(self.first):,} more" if self.count > len(self.first) else ""
+        return ", ".join(self.first) + more
+
+    def summary(self) -> str:
+        """Empty where there are none."""
+        return f"lines left out, which hold characters without a label: {self.places()}" if self.count else ""
+
+    def message(self, lines: int) -> str:
         return (
             f"{self.count:,} of {lines:,} lines hold characters that the recogniser has no label for: "
-            f"{', '.join(self.first)}{more}; the first reads {self.example[:80]!r}. Normalise the text as the "
+            f"{self.places()}; the first reads {self.example[:80]!r}. Normalise the text as the "
             "transcripts were (--normalize upper and the like), mend the lines, or leave them out with --leave-out"
         )
 

@@ -65,7 +65,8 @@ def gather(
 ) -> Texts:
     """Everything to train on, and what to measure on: `dev`, else the prepared folder's dev split, else some of it.
 
-    normalize: steps for the files; transcripts of a prepared folder have been through them.  UserError: see `spelled`.
+    normalize: steps for all of it, which change nothing of transcripts that have been through them.  UserError: see
+    `spelled`.
     """
     steps = normalizer(normalize)
 
