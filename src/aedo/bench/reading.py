@@ -38,6 +38,9 @@ class NoLabels:
     def decode(self, ids: Sequence[int]) -> str:
         return ""
 
+    def lexicon(self) -> None:
+        return None
+
 
 @dataclass(frozen=True)
 class Speed:
