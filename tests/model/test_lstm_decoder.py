@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import Any
+import weakref
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -97,6 +98,8 @@ FORMS: dict[str, dict[str, Any]] = {
     "language model": {"second": "language_model"},
     "two heads": {"attention_heads": 2},
     "two heads, stacked": {"attention_heads": 2, "second": "stacked"},
+    "zoneout of its own for each": {"zone_share": "none", "zoned_output": True},
+    "without feedback": {"weight_feedback": False, "attention_heads": 2},
 }
 
 
@@ -105,10 +108,12 @@ def small(**fields: Any) -> LstmDecoder:
     return LstmDecoderConfig.model_validate({**SMALL, **fields}).build(3, 5)
 
 
+@pytest.mark.parametrize("loop", ["fast", "plain"])
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("form", FORMS)
-def test_gradients_are_right_in_double_precision(form: str, training: bool) -> None:
+def test_gradients_are_right_in_double_precision(form: str, training: bool, loop: Literal["fast", "plain"]) -> None:
     decoder = small(**FORMS[form]).double().train(training)
+    decoder.loop = loop
     for parameter in decoder.parameters():
         torch.nn.init.normal_(parameter, std=0.7)
     lengths = torch.tensor([4, 2])
@@ -125,6 +130,79 @@ def test_gradients_are_right_in_double_precision(form: str, training: bool) -> N
     states = torch.randn(2, 4, 3, dtype=torch.float64)
     inputs = [value.detach().clone().requires_grad_() for value in (states, *decoder.parameters())]
     assert torch.autograd.gradcheck(logits, inputs, fast_mode=True)
+
+
+def passed(decoder: LstmDecoder, loop: Literal["fast", "plain"], kind: torch.dtype | None = None) -> dict[str, Tensor]:
+    """Logits, attention and all gradients of a batch in which sequences end at different steps."""
+    torch.manual_seed(5)
+    decoder.loop = loop
+    decoder.zero_grad()
+    dtype = decoder.output.weight.dtype
+    lengths = torch.tensor([19, 11, 19, 5])
+    states = torch.randn(4, 19, 3, dtype=dtype, requires_grad=True)
+    labels = Labels(torch.randint(1, 5, (4, 6)), torch.tensor([2, 6, 1, 4])).with_eos()
+    with torch.autocast("cpu", kind or torch.bfloat16, enabled=kind is not None):
+        encoded = Encoded(states, lengths, length_mask(lengths, 19, lengths.device), {})
+        output = decoder(encoded, labels, keep_attention=True)
+    output.logits.to(dtype).cos().sum().backward()
+    assert output.attention is not None
+    assert states.grad is not None
+    gradients = {name: each.grad.clone() for name, each in decoder.named_parameters() if each.grad is not None}
+    return {
+        "logits": output.logits.detach(),
+        "attention": output.attention.detach(),
+        "states": states.grad,
+        **gradients,
+    }
+
+
+def drawn(form: str, training: bool) -> LstmDecoder:
+    decoder = small(**FORMS[form], lstm_dim=16, attention_dim=24).train(training)
+    for parameter in decoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return decoder
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-12), (torch.float32, 2e-5)])
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("form", FORMS)
+def test_the_fast_loop_gives_what_the_plain_one_gives(
+    form: str, training: bool, dtype: torch.dtype, bound: float
+) -> None:
+    decoder = drawn(form, training).to(dtype)
+    fast, plain = passed(decoder, "fast"), passed(decoder, "plain")
+    assert fast.keys() == plain.keys()
+    for name, expected in plain.items():
+        assert (fast[name] - expected).norm() <= bound * expected.norm(), name
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_under_autocast_the_fast_loop_is_as_near_to_single_precision_as_the_plain_one(form: str) -> None:
+    decoder = drawn(form, training=True)
+    exact = passed(decoder, "plain")
+    errors = {}
+    for loop in ("fast", "plain"):
+        found = passed(decoder, loop, torch.bfloat16)
+        errors[loop] = [float((found[name].float() - value).norm() / value.norm()) for name, value in exact.items()]
+    assert max(errors["fast"]) < 0.1
+    assert sum(errors["fast"]) < 1.3 * sum(errors["plain"])
+
+
+def test_the_fast_loop_gives_gradients_twice_where_the_graph_is_kept() -> None:
+    decoder = small().eval()
+    encoded = Encoded(torch.randn(1, 4, 3), torch.tensor([4]), torch.ones(1, 4, dtype=torch.bool), {})
+    loss = decoder(encoded, Labels(torch.tensor([[3, 2, 0]]), torch.tensor([3]))).logits.square().sum()
+    first, second = (torch.autograd.grad(loss, list(decoder.parameters()), retain_graph=True) for _ in range(2))
+    assert all(map(torch.equal, first, second))
+
+
+def test_the_fast_loop_leaves_nothing_behind() -> None:
+    decoder, states = small(), torch.randn(1, 4, 3)
+    encoded = Encoded(states, torch.tensor([4]), torch.ones(1, 4, dtype=torch.bool), {})
+    logits = decoder(encoded, Labels(torch.tensor([[3, 2, 0]]), torch.tensor([3]))).logits
+    kept = weakref.ref(states)
+    del logits, encoded, states  # freed at once, not when a garbage collector finds a circle
+    assert kept() is None
 
 
 @pytest.mark.parametrize("second", ["stacked", "language_model"])

@@ -20,6 +20,7 @@ from aedo.model.decoder import DecoderOutput, placed
 from aedo.model.encoder import Encoded
 from aedo.model.labels import Labels, pack
 from aedo.nn.additive_attention import AdditiveAttention
+from aedo.nn.attention_loop import Frames, Matrices, Steps, attention_loop
 from aedo.nn.dropout import Dropout, DropoutConfig, Share
 from aedo.nn.embedding import TargetEmbedding
 from aedo.nn.init import linear
@@ -179,6 +180,9 @@ class LstmDecoder(nn.Module):
         self.embedding, self.attention, self.lstm = embedding, attention, lstm
         self.readout, self.readout_dropout, self.output = readout, readout_dropout, output
         self.stacked, self.language_model = stacked, language_model
+        self.loop: Literal["fast", "plain"] = "fast"
+        """How the recurrence is computed: with gradients made by hand, or left to autograd.  The same numbers to the
+        digits that rounding leaves; the plain form is what the fast one is held against."""
 
     def forward(self, encoded: Encoded, labels: Labels, *, keep_attention: bool = False) -> DecoderOutput:
         """Teacher-forced logits of `labels` (EOS included)."""
@@ -186,20 +190,43 @@ class LstmDecoder(nn.Module):
         memory = self.memory(encoded).select(packing.order)
         embedded = packing.take(nn.functional.pad(self.embedding(labels.ids[:, :-1]), (0, 0, 1, 0)))  # [N, E]
         entering = embedded if self.language_model is None else self.language_model.unroll(embedded, packing.active)
-        outputs, contexts, weights = self._attend(entering, memory, packing.active)
+        outputs, contexts, weights = self.attend(entering, memory, packing.active)
         if self.stacked is not None:
             outputs = self.stacked.unroll(torch.cat([outputs, contexts], -1), packing.active)
         logits = self._read_out(outputs, embedded, contexts)
-        attention = torch.cat([step.mean(-2) for step in weights]) if keep_attention else None
+        attention = weights.mean(-2) if keep_attention else None
         return DecoderOutput(logits, packing.take(labels.ids), packing, attention)
 
-    def _attend(
+    def attend(
         self, entering: Tensor, memory: LstmDecoderMemory, active: tuple[int, ...]
-    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The loop of the first LSTM and the attention over packed inputs [N, E or H].
 
-        Gives outputs [N, H], contexts [N, G D], and of every step the attention weights [active, G, T].
+        Gives outputs [N, H], contexts [N, G D], and attention weights [N, G, T], these with gradients on the plain way
+        only.
         """
+        if self.loop == "plain":
+            return self._attend_plain(entering, memory, active)
+        lstm, attention = self.lstm, self.attention
+        feedback = None if attention.feedback is None else attention.feedback.weight
+        return attention_loop(
+            entering,
+            Matrices(
+                lstm.weight_input,
+                lstm.weight_hidden,
+                lstm.bias,
+                attention.query.weight,
+                attention.energy.weight,
+                feedback,
+            ),
+            Frames(memory.states, memory.keys, memory.fertility, memory.mask),
+            Steps(active, lstm.changes, lstm.zoned_output),
+        )
+
+    def _attend_plain(
+        self, entering: Tensor, memory: LstmDecoderMemory, active: tuple[int, ...]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The same, step by step, its gradients left to autograd."""
         weight_entering, weight_context = self.lstm.weight_input.tensor_split([entering.shape[-1]], dim=1)
         # Whatever does not hang on the step before is computed for all steps at once, outside the recurrence.
         recurrent = Repeated(torch.cat([self.lstm.weight_hidden, weight_context], 1))
@@ -221,7 +248,7 @@ class LstmDecoder(nn.Module):
             outputs.append(output)
             contexts.append(context)
             attentions.append(weights)
-        return torch.cat(outputs), torch.cat(contexts), attentions
+        return torch.cat(outputs), torch.cat(contexts), torch.cat(attentions)
 
     def memory(self, encoded: Encoded) -> LstmDecoderMemory:
         """Everything that does not depend on the labels."""

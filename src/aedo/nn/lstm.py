@@ -66,9 +66,8 @@ class ZoneoutLstm(nn.Module):
         candidate, enter, keep, leave = single(gates).chunk(4, dim=-1)
         cell = keep.sigmoid() * state.cell + enter.sigmoid() * candidate.tanh()
         hidden = leave.sigmoid() * cell.tanh()
-        next_state = LstmState(
-            self._zone(hidden, state.hidden, self.zone_hidden), self._zone(cell, state.cell, self.zone_cell)
-        )
+        of_hidden, of_cell = self.changes(cell)
+        next_state = LstmState(blended(hidden, state.hidden, of_hidden), blended(cell, state.cell, of_cell))
         return (next_state.hidden if self.zoned_output else hidden), next_state
 
     def unroll(self, x: Tensor, active: tuple[int, ...]) -> Tensor:
@@ -82,11 +81,22 @@ class ZoneoutLstm(nn.Module):
             outputs.append(output)
         return torch.cat(outputs)
 
-    def _zone(self, new: Tensor, old: Tensor, rate: float) -> Tensor:
-        if rate == 0.0:
-            return new
-        if not self.training:
-            return (1.0 - rate) * new + rate * old
-        shape = new.shape if self.share == "none" or self.share == "time" else (1, new.shape[-1])
-        changes = new.new_empty(shape).bernoulli_(1.0 - rate)
-        return old + changes * (new - old)
+    def changes(self, like: Tensor) -> tuple[Tensor | float, Tensor | float]:
+        """What of the new hidden state and of the new cell enters the state at a step, as `like` [..., H] or a number.
+
+        In training drawn anew at every call, the hidden state's first.
+        """
+        return self._change(like, self.zone_hidden), self._change(like, self.zone_cell)
+
+    def _change(self, like: Tensor, rate: float) -> Tensor | float:
+        if rate == 0.0 or not self.training:
+            return 1.0 - rate
+        shape = like.shape if self.share == "none" or self.share == "time" else (1, like.shape[-1])
+        return like.new_empty(shape).bernoulli_(1.0 - rate)
+
+
+def blended(new: Tensor, old: Tensor, change: Tensor | float) -> Tensor:
+    """The share `change` of the new, the rest of the old."""
+    if isinstance(change, float):
+        return new if change == 1.0 else change * new + (1.0 - change) * old
+    return old + change * (new - old)

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from aedo.nn.product import product
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("rows", [1, 2, 5, 48])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_it_is_the_product(dtype: torch.dtype, rows: int, transposed: bool) -> None:
+    torch.manual_seed(rows)
+    x, weight = torch.randn(rows, 33).to(dtype), torch.randn(33, 70).t().to(dtype)
+    weight = weight if transposed else weight.contiguous()
+    found = product(x, weight)
+    assert found.dtype == dtype
+    exact = x.double() @ weight.double().t()
+    torch.testing.assert_close(found.double(), exact, rtol=0, atol=50 * float(torch.finfo(dtype).eps))
