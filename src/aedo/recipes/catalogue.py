@@ -22,6 +22,7 @@ STAGES = {
     "augment": "augmentation",
     "encoder": "encoder",
     "decoder": "decoder",
+    "streaming": "recognition while someone speaks",
     "losses": "CTC heads and losses",
     "regularize": "regularisation",
     "learning_rate": "learning rate",
