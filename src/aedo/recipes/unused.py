@@ -115,8 +115,10 @@ def _of_update(e: Experiment) -> dict[str, str]:
 def _of_search(e: Experiment) -> dict[str, str]:
     kind = e.search.kind_for(decoder=e.decoder is not None, ctc=bool(e.ctc.layers))
     used = {"kind", "max_samples", "max_utterances", *FIELDS[kind]}
+    idle = {} if e.search.lm is not None else dict.fromkeys(("search.lm_scale", "search.lm_use"), "search.lm is none")
+    idle |= {} if e.search.hotwords else {"search.hotword_bias": "search.hotwords is empty"}
     why = f"the search is {kind} (aedonly, joint, jointtime and ctcprefix choose another)"
-    return {
+    return idle | {
         f"search.{field}": why if e.decoder is not None else "there is no decoder"
         for field in type(e.search).model_fields
         if field not in used

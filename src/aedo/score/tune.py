@@ -37,7 +37,7 @@ from aedo.search.recognize import Recognizer
 from aedo.search.rescore import Parts, Weights
 
 CTC_SCALES = tuple(round(0.05 * i, 2) for i in range(21))
-LENGTH_REWARDS = tuple(round(0.2 * i, 1) for i in range(-5, 16))
+LENGTH_REWARDS = tuple(0.25 * i for i in range(-8, 25))
 LM_SCALES = tuple(round(0.1 * i, 1) for i in range(13))
 INTERNAL_LM_SCALES = tuple(round(0.1 * i, 1) for i in range(6))
 PRIOR_SCALES = tuple(round(0.1 * i, 1) for i in range(7))

@@ -25,6 +25,9 @@ from aedo.search.joint_time import prefix_search
 from aedo.search.rescore import rescored
 from aedo.search.scorer import LabelScorer, OfDecoder, PerLabel, Weighted
 
+_FEW = 16
+"""Times the labels considered: to score no more than that in full is quicker than to choose among them."""
+
 
 @torch.inference_mode()
 def run_search(model: AED, encoded: Encoded, config: SearchConfig, kind: Kind, fusion: Fusion = NOTHING) -> NBest:
@@ -60,17 +63,19 @@ def _found(model: AED, encoded: Encoded, config: SearchConfig, kind: Kind, fusio
     vocabulary = log_probs.shape[-1] - 1
     scorer = label_scorer(model, encoded, config, kind, fusion, vocabulary)
     if kind == "joint":
+        few = config.considered is not None and vocabulary <= _FEW * config.considered
+        considered = None if few else config.considered
         frames = Frames.of(log_probs, encoded.lengths, soft_collapse=config.soft_collapse)
         # A prior, coverage, phrases and an internal language model have no bound worth computing.
         unbound = config.coverage_scale or config.internal_lm_scale or config.prior_scale
         unbound = unbound or config.uses("hotwords", kind)
         return label_search(
             scorer or PerLabel.nothing(vocabulary, log_probs.device),
-            CtcPrefix.of(frames, exact=config.considered is None) if config.ctc_scale else None,
+            CtcPrefix.of(frames, exact=considered is None) if config.ctc_scale else None,
             frames.lengths,
             beam=config.beam,
             ctc_scale=config.ctc_scale,
-            labels=config.considered,
+            labels=considered,
             most=max(config.length_reward, 0.0),
             whole_beam=config.whole_beam or bool(unbound),
         )

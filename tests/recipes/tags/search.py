@@ -11,4 +11,6 @@ SPELLED: dict[str, Sets] = {
     "ctcprefix": ("24gb-v6", {"search.kind": "ctc_prefix"}),
     "ctcscale05": ("tiny", {"search.ctc_scale": 0.5}),
     "lenreward02": ("tiny", {"search.length_reward": 0.2}),
+    "ilmscale02": ("24gb-v6", {"search.internal_lm_scale": 0.2}),
+    "priorscale03": ("tiny", {"search.prior_scale": 0.3}),
 }

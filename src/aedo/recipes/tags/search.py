@@ -78,9 +78,30 @@ def ctc_scale(e: Experiment, scale: float) -> Experiment:
 
 @tag("lenreward{reward:number}", reward=Range(0, 10))
 def length_reward(e: Experiment, reward: float) -> Experiment:
-    """Added for every label of a hypothesis in the joint searches.
+    """Added for every label of a hypothesis (in all searches but the best CTC path).
 
     Why: each factor of a probability makes a longer hypothesis less likely.  Reported in the search by attention with
     0.1, beside normalisation: 5.66 instead of 5.72 (test-other).
     """
     return e.with_("search.length_reward", reward)
+
+
+@tag("ilmscale{scale:number}", scale=Range(0, 2))
+def internal_lm(e: Experiment, scale: float) -> Experiment:
+    """Take off what the decoder says without having heard anything, so many times (attention and joint searches).
+
+    Why: the decoder has learned the language of its training texts, too; that counts twice beside a language model, and
+    misleads on other texts.  It takes a second decoder.  Source: McDermott et al. 2019; with the encoder silenced:
+    Meng et al. 2021.  No WER was published.
+    """
+    return e.with_("search.internal_lm_scale", scale)
+
+
+@tag("priorscale{scale:number}", scale=Range(0, 2))
+def label_prior(e: Experiment, scale: float) -> Experiment:
+    """Take off the labels' log prior, CTC's mean posterior over training data, so many times (searches with CTC).
+
+    Why: CTC favours frequent labels, which a language model does as well.  Source: the reference's CTC models with a
+    language model.  Reported for the largest of those, with a language model: 1.87 / 3.88 (dev-clean, dev-other).
+    """
+    return e.with_("search.prior_scale", scale)
