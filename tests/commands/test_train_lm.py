@@ -93,3 +93,19 @@ def test_an_ngram_model_does_not_replace_what_is_there(tmp_path: Path, tokenizer
     assert "exists already" in refused(
         tmp_path / "text.txt", "--tokenizer", tokenizer, "-o", tmp_path / "lm", "--ngram", 2
     )
+
+
+def test_text_cut_into_labels_for_other_tools(tmp_path: Path, tokenizer: Path) -> None:
+    out = tmp_path / "labels.txt"
+    found = invoke(tmp_path / "text.txt", "--tokenizer", tokenizer, "--only-cut", "-o", out)
+    assert found.exit_code == 0, found.output
+    assert out.read_text().splitlines()[:3] == ["a ▁ b a d ▁ c a b", "f a c e ▁ a ▁ b e a d", "a b"]
+    assert f"lmplz -o 4 --vocab_pad {load_tokenizer(tokenizer).size}" in found.output
+    assert "--only-cut trains no model" in refused(
+        tmp_path / "text.txt", "--tokenizer", tokenizer, "--only-cut", "--ngram", 2, "-o", out
+    )
+    (tmp_path / "bad.txt").write_text("x-ray\n")
+    assert "1 of 1 lines" in refused(
+        tmp_path / "bad.txt", "--tokenizer", tokenizer, "--only-cut", "-o", tmp_path / "none.txt"
+    )
+    assert not list(tmp_path.glob("*none*"))

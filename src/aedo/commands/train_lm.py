@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -52,6 +54,12 @@ def register(app: typer.Typer) -> None:
         leave_out: Annotated[
             bool, typer.Option("--leave-out", help="Leave out lines that the tokenizer cannot spell.")
         ] = False,
+        only_cut: Annotated[
+            bool,
+            typer.Option(
+                "--only-cut", help="Write the text cut into labels to the file -o, for KenLM's lmplz; no model."
+            ),
+        ] = False,
         layers: Annotated[int | None, typer.Option(min=1, help="Transformer: layers (6).", show_default=False)] = None,
         dim: Annotated[int | None, typer.Option(min=2, help="Transformer: width (256).", show_default=False)] = None,
         heads: Annotated[int | None, typer.Option(min=1, help="Transformer: heads (4).", show_default=False)] = None,
@@ -82,6 +90,7 @@ def register(app: typer.Typer) -> None:
         and end with exit status 75.
         """
         from aedo.commands.train import choose_device
+        from aedo.errors import UserError
 
         given = {
             "model.layers": layers,
@@ -94,8 +103,15 @@ def register(app: typer.Typer) -> None:
             "seed": seed,
         }
         given = {name: value for name, value in given.items() if value is not None}
-        _check(ngram, given, texts or [], data, run, tokenizer)
-        recogniser, found, about = _prepared(texts or [], data, run, tokenizer, dev, normalize, leave_out)
+        files = texts or []
+        _check(ngram, given, files, data, run, tokenizer)
+        if only_cut and (ngram is not None or given or dev is not None):
+            raise UserError("--only-cut trains no model: leave out --ngram, --dev and the options of a Transformer")
+        recogniser, steps = _recogniser(files, run, tokenizer, normalize)
+        if only_cut:
+            _cut(recogniser, files, data, steps, leave_out, out)
+            return
+        found, about = _prepared(recogniser, files, data, dev, steps, leave_out)
         if ngram is not None:
             _train_ngram(recogniser, found, ngram, out, about)
         else:
@@ -170,39 +186,58 @@ def _train_transformer(
     typer.echo(f"held-out text: {measured.line()}\nwritten to {out}")
 
 
-def _prepared(
-    files: list[Path],
-    data: Path | None,
-    run: Path | None,
-    tokenizer: Path | None,
-    dev: Path | None,
-    normalize: str | None,
-    leave_out: bool,
-) -> tuple[Recogniser, Texts, dict[str, Any]]:
-    """The recogniser, the texts cut into its labels, and what lm.json says of both."""
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn
-
-    from aedo.lm.texts import Recogniser, gather
+def _recogniser(
+    files: list[Path], run: Path | None, tokenizer: Path | None, normalize: str | None
+) -> tuple[Recogniser, str]:
+    """With the steps that texts go through."""
+    from aedo.lm.texts import Recogniser
 
     recogniser = Recogniser.of_tokenizer(tokenizer) if tokenizer else Recogniser.of_run(run or Path())
-    steps = recogniser.normalize if normalize is None else normalize
-    columns = (SpinnerColumn(), TextColumn("reading texts: {task.completed:,.0f} lines"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=None)
-        found = gather(
-            recogniser,
-            files,
-            data,
-            dev,
-            normalize=steps,
-            leave_out=leave_out,
-            progress=lambda lines: progress.advance(task, lines),
-        )
     if normalize is None and not recogniser.known and files:
         typer.echo("how the recogniser's transcripts were normalised is not known: texts are taken as they are")
+    return recogniser, recogniser.normalize if normalize is None else normalize
+
+
+def _cut(recogniser: Recogniser, files: list[Path], data: Path | None, steps: str, leave_out: bool, out: Path) -> None:
+    from aedo.data.text import normalizer
+    from aedo.lm.sentences import write_cut
+    from aedo.lm.symbols import Symbols
+    from aedo.lm.texts import training_lines
+
+    names, normalize = Symbols.of(recogniser.tokenizer).names, normalizer(steps)
+    with _reading() as advance:
+        lines = training_lines(files, data)
+        count, left_out = write_cut(
+            lines, recogniser.tokenizer, names, normalize, out, leave_out=leave_out, progress=advance
+        )
+    if left_out:
+        typer.echo(left_out)
+    typer.echo(f"{out}: {count:,} sentences; normalised: {steps}")
+    typer.echo(f"next: lmplz -o 4 --vocab_pad {len(names)} --discount_fallback < {out} > lm.arpa")
+
+
+def _prepared(
+    recogniser: Recogniser, files: list[Path], data: Path | None, dev: Path | None, steps: str, leave_out: bool
+) -> tuple[Texts, dict[str, Any]]:
+    """The texts cut into labels, and what lm.json says of them."""
+    from aedo.lm.texts import gather
+
+    with _reading() as advance:
+        found = gather(recogniser, files, data, dev, normalize=steps, leave_out=leave_out, progress=advance)
     for line in filter(None, dict.fromkeys((found.train.left_out, found.held_out.left_out))):
         typer.echo(line)
     count, labels = len(found.train), int(found.train.lengths.sum())
     typer.echo(f"{count:,} sentences, {int(found.train.words.sum()):,} words, {labels:,} labels; normalised: {steps}")
-    return recogniser, found, {"texts": found.about, "normalize": steps, "sentences": count, "labels": labels}
+    return found, {"texts": found.about, "normalize": steps, "sentences": count, "labels": labels}
+
+
+@contextmanager
+def _reading() -> Iterator[Callable[[int], None]]:
+    """A bar for texts of unknown length."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn
+
+    columns = (SpinnerColumn(), TextColumn("reading texts: {task.completed:,.0f} lines"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda lines: progress.advance(task, lines)

@@ -17,6 +17,7 @@ from aedo.conventions import EOS
 from aedo.data.manifest import Manifest
 from aedo.data.text import Tokenizer
 from aedo.errors import UserError
+from aedo.files import explained, sync_file
 from aedo.model.labels import Labels
 
 Int32 = npt.NDArray[np.int32]
@@ -109,30 +110,72 @@ def spelled(
     UserError where nothing is left, or characters are no labels: how many lines have some, and which; with `leave_out`
     such lines are left out instead.
     """
+    bad = _Bad(leave_out)
     labels: list[npt.NDArray[np.int32]] = []
     words: list[int] = []
-    bad, seen, example = _Bad(), 0, ""
+    for text, ids in _each(lines, tokenizer, normalize, bad, progress):
+        labels.append(np.array(ids, dtype=np.int32))
+        words.append(len(text.split()))
+    lengths = np.array([len(ids) for ids in labels], dtype=np.int64)
+    return Sentences(np.concatenate(labels), lengths, np.array(words, dtype=np.int64), bad.summary())
+
+
+def write_cut(
+    lines: Iterable[Line],
+    tokenizer: Tokenizer,
+    names: Sequence[str],
+    normalize: Callable[[str], str],
+    path: Path,
+    *,
+    leave_out: bool = False,
+    progress: Callable[[int], None] = lambda sentences: None,
+) -> tuple[int, str]:
+    """Write the labels of each line by name, for other tools; how many lines, and which were left out.
+
+    The file appears whole.  UserError as in `spelled`.
+    """
+    bad, count = _Bad(leave_out), 0
+    temporary = path.with_name(f".{path.name}.tmp")
+    with explained(path, "write the labels"):
+        try:
+            with open(temporary, "w", encoding="utf-8") as file:
+                for _, ids in _each(lines, tokenizer, normalize, bad, progress):
+                    count += 1
+                    file.write(" ".join([names[i] for i in ids]) + "\n")
+            sync_file(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return count, bad.summary()
+
+
+def _each(
+    lines: Iterable[Line],
+    tokenizer: Tokenizer,
+    normalize: Callable[[str], str],
+    bad: _Bad,
+    progress: Callable[[int], None],
+) -> Iterator[tuple[str, list[int]]]:
+    """Texts that are not empty, and their labels.  Raises UserError at the end, as `spelled` says."""
+    seen, good = 0, 0
     for seen, line in enumerate(lines, 1):
         if not seen % 1000:
             progress(1000)
         text = normalize(line.text).strip()
         if not text:
             continue
-        example = example or text
         ids = _encoded(tokenizer, text)
         if ids is None:
             bad.add(line, text)
         else:
-            labels.append(np.array(ids, dtype=np.int32))
-            words.append(len(text.split()))
+            good += 1
+            yield text, ids
     progress(seen % 1000)
-    if bad.count and not leave_out:
+    if bad.count and not bad.leave_out:
         raise UserError(bad.message(seen))
-    if not labels:
+    if not good:
         nothing = "no text: every line is empty" if not bad.count else bad.message(seen)
         raise UserError(f"nothing to train or measure a language model on: {nothing}")
-    lengths = np.array([len(ids) for ids in labels], dtype=np.int64)
-    return Sentences(np.concatenate(labels), lengths, np.array(words, dtype=np.int64), bad.summary())
 
 
 def _encoded(tokenizer: Tokenizer, text: str) -> list[int] | None:
@@ -150,6 +193,8 @@ def _encoded(tokenizer: Tokenizer, text: str) -> list[int] | None:
 class _Bad:
     """Lines that the tokenizer cannot spell."""
 
+    leave_out: bool
+    """Whether to go on without them."""
     count: int = 0
     first: tuple[str, ...] = ()
     example: str = ""

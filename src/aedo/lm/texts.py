@@ -74,7 +74,7 @@ def gather(
         return spelled(lines, recogniser.tokenizer, steps, leave_out=leave_out, progress=progress)
 
     splits = [] if data is None else _splits(data)
-    train = labels(_chained(files, data, [split for split in splits if is_train(split)]))
+    train = labels(training_lines(files, data))
     about = {"files": [_named(path) for path in files], "data": None if data is None else str(data.absolute())}
     if dev is not None:
         return Texts(train, labels(lines_of_files([dev])), {**about, "held_out": _named(dev)})
@@ -84,11 +84,12 @@ def gather(
     return Texts(train, held_out, {**about, "held_out": f"at most one of {HELD_OUT} sentences of the text"})
 
 
-def _chained(files: Sequence[Path], data: Path | None, splits: Sequence[str]) -> Iterator[Line]:
+def training_lines(files: Sequence[Path], data: Path | None) -> Iterator[Line]:
+    """Of all files, then of the training splits of the prepared folder."""
     yield from lines_of_files(files)
-    for split in splits if data is not None else ():
-        assert data is not None
-        yield from lines_of_data(data, split)
+    if data is not None:
+        for split in filter(is_train, _splits(data)):
+            yield from lines_of_data(data, split)
 
 
 def _splits(data: Path) -> list[str]:
