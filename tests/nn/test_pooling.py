@@ -24,3 +24,23 @@ def test_padding_never_enters_a_maximum() -> None:
 def test_bands_are_pooled_in_groups() -> None:
     x = torch.arange(5.0).view(1, 1, 1, 5)
     assert pool_bands(x, 2).flatten().tolist() == [1, 3, 4]
+
+
+def test_pairs_of_bands_are_pooled_as_by_torch_and_of_equals_the_first_one_learns() -> None:
+    torch.manual_seed(0)
+    x = torch.randint(0, 3, (2, 3, 4, 6)).double().requires_grad_()
+    ours, theirs = pool_bands(x, 2), torch.nn.functional.max_pool2d(x, (1, 2))
+    assert torch.equal(ours, theirs)
+    towards = torch.randn_like(ours)
+    for layout in (towards, towards.contiguous(memory_format=torch.channels_last)):
+        kept = layout.clone()
+        (gradient,) = torch.autograd.grad(ours, x, layout, retain_graph=True)
+        (expected,) = torch.autograd.grad(theirs, x, towards, retain_graph=True)
+        assert torch.equal(gradient, expected)
+        assert torch.equal(layout, kept)
+
+
+def test_the_gradient_of_pooled_pairs_is_that_of_their_values() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 2, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda y: pool_bands(y, 2), (x,))

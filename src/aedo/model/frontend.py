@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import Literal, cast
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -73,11 +74,13 @@ class ConvFrontend(nn.Module):
         x, lengths = features.values[:, None], features.lengths  # [B, 1, T, F]
         for index, convolution in enumerate(self._layers()):
             if self.padding == "consistent":
-                x = x.masked_fill(~length_mask(lengths, x.shape[2], x.device)[:, None, :, None], 0.0)
+                x = x * length_mask(lengths, x.shape[2], x.device)[:, None, :, None].to(x.dtype)
             x = convolution(nn.functional.pad(x, (*self._band_pads(x, convolution), *self._time_pads(x, convolution))))
-            x = nn.functional.relu(x)
             if index == 0 and self.band_pool > 1:
                 x = pool_bands(x, self.band_pool)
+            if index == 0 and x.device.type == "cpu":  # the others, of many channels, are faster this way
+                x = x.contiguous(memory_format=torch.channels_last)
+            x = nn.functional.relu(x)  # behind the pooling it is the same, of fewer bands
             lengths = pooled(lengths, convolution.stride[0])
         return x.permute(0, 2, 3, 1).flatten(2)
 

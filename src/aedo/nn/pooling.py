@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from aedo.nn.masks import length_mask
 
@@ -25,4 +29,25 @@ def pool_bands(x: Tensor, factor: int) -> Tensor:
     missing = -x.shape[3] % factor
     if missing:
         x = nn.functional.pad(x, (missing // 2, missing - missing // 2), value=float("-inf"))
+    if factor == 2:
+        pooled_pairs: Tensor = _LargerOfPairs.apply(x)  # type: ignore[no-untyped-call]
+        return pooled_pairs
     return nn.functional.max_pool2d(x, (1, factor))
+
+
+class _LargerOfPairs(torch.autograd.Function):
+    """[..., 2F] -> [..., F].  On CPUs torch's own pooling takes ten times as long.  Of equals, the first one learns."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        first, second = x[..., 0::2], x[..., 1::2]
+        ctx.save_for_backward(first >= second)
+        return torch.maximum(first, second)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (is_first,) = ctx.saved_tensors
+        gradient = gradient.clone(memory_format=torch.contiguous_format)
+        to_first = gradient * is_first.to(gradient.dtype)
+        return torch.stack([to_first, gradient.sub_(to_first)], -1).flatten(-2)
