@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from aedo.cli import build
 from aedo.data.text import load_tokenizer
 from aedo.errors import UserError
 from aedo.interop.checkpoint_file import ForeignCheckpoint
@@ -96,3 +98,14 @@ def test_a_model_with_its_own_output_matrix_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"differs: logits.weight is not the matrix of input_embedding.weight"):
         import_lm(source, tmp_path / "lm", ["heads=4"], None, None)
     assert not (tmp_path / "lm").exists()
+
+
+def test_the_verb_imports_language_models_too(tmp_path: Path) -> None:
+    torch.save({"model": foreign().state, "epoch": 7, "step": 12345}, tmp_path / "lm.pt")
+    arguments = ["import", "returnn", str(tmp_path / "lm.pt"), "-o", str(tmp_path / "lm"), "--set", "heads=4"]
+    found = CliRunner().invoke(build(), arguments)
+    assert found.exit_code == 0, found.output
+    assert "a language model of 3 layers, 48 wide, 60 labels" in found.output
+    refused = CliRunner().invoke(build(), [*arguments, "--activation", "swish"])
+    assert isinstance(refused.exception, UserError)
+    assert "are for recognisers" in str(refused.exception)
