@@ -74,6 +74,7 @@ def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
         ("\\data\\", "data", "not an ARPA file: it has no line"),
         ("ngram 1=4", "ngram one=4", r"lm.arpa:3: expected ngram 1=COUNT"),
         ("ngram 2=2", "ngram 2=3", r"lm.arpa:16: expected a logarithm, 2 words"),
+        ("ngram 1=4", "ngram 1=1000000000000000", "more n-grams than there is memory for"),
         ("ngram 2=2", "ngram 2=1", r"lm.arpa:14: expected \\end"),
         ("\\end\\", "", r"expected \\end"),
         ("-0.25", "minus", "'minus' .* is no number"),

@@ -48,6 +48,8 @@ def read_arpa(path: Path, symbols: Symbols) -> list[NGrams]:
         raise UserError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise UserError(f"{path}: a folder, not an ARPA file") from None
+    except MemoryError:
+        raise UserError(f"{path}: more n-grams than there is memory for, or its head is wrong") from None
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a readable ARPA file ({error}); copy it anew") from None
 
