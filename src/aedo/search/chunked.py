@@ -7,6 +7,9 @@ In every chunk all hypotheses are extended label by label until each has said th
 the next one.  So hypotheses that are compared have heard the same, nothing looks ahead, and a search over an utterance
 does the same whether all its chunks are there or come one by one.  Hypotheses that have come to the same labels in
 different chunks become one, with the sum of their probabilities.
+
+Hypotheses that differ from the best one in labels of long ago are given up: what was said more than about a second ago
+is decided.  So words of a stream become final after a bounded time, and what it carries stays small.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ from aedo.search.ctc_prefix import CtcPrefix, CtcPrefixState
 from aedo.search.frames import Frames
 from aedo.search.hypotheses import NBest, joined, ranked
 
+OPEN = 20
+"""Encoder frames (rounded up to chunks) whose labels may still differ between hypotheses."""
 _FACTOR = 6364136223846793005
 """Of the keys by which hypotheses with the same labels are found: each is a number of 64 bits made of all labels."""
 
@@ -37,7 +42,11 @@ class ChunkBeam:
     """The hypotheses of some streams behind a chunk: all that a search carries on.  Every tensor starts with [S, K]."""
 
     scores: Tensor
-    """[S, K] float32, the best first: log probability of labels and ends of chunks; minus infinity: no hypothesis."""
+    """[S, K] float32, the best first, which has 0: log probability of labels and ends of chunks, relative to it; minus
+    infinity: no hypothesis."""
+    passed: Tensor
+    """[S, K] float64, log probability of the best hypothesis: a sum of hours would lose in float32 what tells two
+    apart."""
     labels: Tensor
     """[S, K, U] int64, ends of chunks left out; EOS behind the end."""
     chunks: Tensor
@@ -95,7 +104,7 @@ class ChunkBeam:
 
     def nbest(self) -> NBest:
         """The hypotheses with their labels alone, the best first."""
-        return ranked(self.labels, self.lengths, self.scores, self.labels.shape[-1])
+        return ranked(self.labels, self.lengths, (self.passed + self.scores).float(), self.labels.shape[-1])
 
     def agreed(self) -> Tensor:
         """[S] int64: labels at the start that all hypotheses of a stream share; what comes later cannot change them."""
@@ -151,6 +160,8 @@ class ChunkSearch:
         self.model, self.decoder = model, model.decoder
         self.beam, self.considered = config.beam, config.considered
         self.ctc_scale, self.length_reward = config.ctc_scale if joint else 0.0, config.length_reward
+        self.open = -(-OPEN // self.decoder.frames)
+        """Chunks whose labels may still differ."""
 
     def start(self, streams: int) -> ChunkBeam:
         """Streams that have heard nothing."""
@@ -160,6 +171,7 @@ class ChunkSearch:
         never = torch.full_like(nothing, float("-inf"), dtype=torch.float64)
         return ChunkBeam(
             scores=nothing,
+            passed=torch.zeros_like(never),
             labels=empty,
             chunks=empty,
             lengths=zeros,
@@ -194,7 +206,7 @@ class ChunkSearch:
             at = encoded.lengths.to(beam.heard.device)[:, None, None].expand(*beam.heard.shape, 1)
             label, blank = (x.gather(2, at)[..., 0] for x in (running.ctc.label, running.ctc.blank))
             beam = replace(beam, ctc_label=label, ctc_blank=blank)
-        return _merged(beam)
+        return _merged(beam, self.open)
 
     def _extended(
         self, running: _Running, memory: LstmDecoderMemory, ctc: CtcPrefix | None, *, only_end: bool
@@ -249,8 +261,11 @@ class _Running:
     ctc: CtcPrefixState | None
 
 
-def _merged(beam: ChunkBeam) -> ChunkBeam:
-    """Hypotheses with the same labels made one, in the place of the best of them, and sorted again."""
+def _merged(beam: ChunkBeam, chunks: int) -> ChunkBeam:
+    """Hypotheses with the same labels made one, in the place of the best of them, and sorted again.
+
+    Those that differ from the best one in front of the last `chunks` chunks are gone.
+    """
     possible = beam.scores > float("-inf")
     same = (beam.keys[:, :, None] == beam.keys[:, None]) & possible[:, :, None] & possible[:, None]  # [S, K, K]
     here = torch.arange(beam.keys.shape[1], device=beam.keys.device)
@@ -260,12 +275,28 @@ def _merged(beam: ChunkBeam) -> ChunkBeam:
     def summed(x: Tensor) -> Tensor:  # [S, K] -> [S, K], over those with the same labels
         return torch.where(same, x[:, None], float("-inf")).logsumexp(2).masked_fill(gone, float("-inf"))
 
-    order = summed(beam.scores).argsort(dim=1, descending=True, stable=True)
-    order = order[:, : max(1, int((~gone).sum(1).max()))]
+    scores = summed(beam.scores)
+    best, at = scores.max(1, keepdim=True)
+    scores = scores.masked_fill(~_alike(beam, at, chunks), float("-inf"))
+    order = scores.argsort(dim=1, descending=True, stable=True)
+    order = order[:, : max(1, int((scores > float("-inf")).sum(1).max()))]
     merged = replace(
-        beam, scores=summed(beam.scores), ctc_label=summed(beam.ctc_label), ctc_blank=summed(beam.ctc_blank)
+        beam,
+        scores=scores - best,
+        passed=beam.passed + best,
+        ctc_label=summed(beam.ctc_label),
+        ctc_blank=summed(beam.ctc_blank),
     )
     return merged.gather(order)
+
+
+def _alike(beam: ChunkBeam, best: Tensor, chunks: int) -> Tensor:
+    """[S, K] bool: which hypotheses have the same labels as the best one ([S, 1]) in front of the last chunks."""
+    at = best[..., None].expand(-1, -1, beam.labels.shape[-1])
+    there = torch.arange(at.shape[-1], device=at.device) < beam.lengths.gather(1, best)[..., None]
+    decided = there & (beam.chunks.gather(1, at) < beam.heard[:, :1, None] - chunks)  # [S, 1, U]
+    same = (beam.labels == beam.labels.gather(1, at)) | ~decided
+    return same.all(2) & (beam.lengths >= decided.sum(2))
 
 
 USED = ("kind", "beam", "ctc_scale", "considered", "length_reward", "max_samples", "max_utterances")
