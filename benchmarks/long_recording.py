@@ -1,10 +1,10 @@
 """A long recording against its own utterances: word error rate, memory against length, and where words lie.
 
-    python benchmarks/long_recording.py --run RUN --data DATA --minutes 30 [--seed 1] [--set dev]
+    python benchmarks/long_recording.py --run RUN --data DATA --minutes 10 30 60 [--seed 1] [--set dev]
 
 Utterances of a prepared set, in random order and again and again, are put behind each other with pauses between them:
-silence, faint noise, and now and then ten seconds of louder noise.  Then the recording is transcribed as a file, whole
-and in shorter versions, each in a process of its own.  Peer: the same recogniser on the same utterances, one by one.
+silence, faint noise, and now and then ten seconds of louder noise.  Then the recording is transcribed as a file, each
+length in a process of its own.  Peer: the same recogniser on the same utterances, one by one.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def main(args: argparse.Namespace) -> None:
     single = transcriber.recognizer.recognize([samples_of(cut, transcriber.audio) for cut in cuts])
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for minutes in sorted({args.minutes / 4, args.minutes}):
+        for minutes in sorted(args.minutes):
             path = Path(folder) / "long.wav"
             placed = record(cuts, minutes, args.seed, path)
             found = transcribed(args, path)
@@ -153,7 +153,7 @@ if __name__ == "__main__":
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--set", default="dev")
-    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--minutes", type=float, nargs="+", default=[7.5, 30.0])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--search", default="")

@@ -57,6 +57,11 @@ class Piece(NamedTuple):
     samples: Samples
     """[N]."""
 
+    def part(self, start: float, end: float, rate: int) -> Piece:
+        """From second `start` up to `end`, counted from the piece's beginning, as far as the piece goes."""
+        first = max(0, round(start * rate))
+        return Piece(self.start + first, self.samples[first : round(min(end * rate, len(self.samples)))])
+
 
 def speech_pieces(blocks: Iterable[Samples], rate: int, cutting: Cutting) -> Iterator[Piece]:
     """The pieces of a recording in which somebody may speak, in order and without overlap.
