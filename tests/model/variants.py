@@ -36,6 +36,10 @@ VARIANTS: dict[str, str] = {
     "rmsnorm": "rmsnorm",
     "ln": "ln",
     "ebranchformer": "ebranchformer",
+    "nowfeedback": "nowfeedback",
+    "chunkaed": "chunkaed8_4",
+    "chunkaed-nowfeedback": "chunkaed5_3-chunkhist4-nowfeedback",
+    "chunkaed-ctconly": "chunkaed8_4-ctconly",
 }
 """Its tags, behind the base `tiny`, which has 6 feature frames per encoder frame."""
 

@@ -68,11 +68,21 @@ class AED(nn.Module):
         logits = {layer: self.ctc_heads.of(layer)(encoded.layers[layer]) for layer in self.ctc_layers}
         if self.decoder is None:
             return Outputs(encoded, logits, None)
-        targets = labels.with_eos()
-        if self.streaming is not None:
-            last = logits[self.ctc_layers[-1]] if self.ctc_layers else None
-            targets = chunk_targets(labels, encoded.lengths, self.streaming.kept, last)
-        return Outputs(encoded, logits, self.decoder(encoded, targets))
+        last = logits[self.ctc_layers[-1]] if self.ctc_layers else None
+        return Outputs(encoded, logits, self.decoder(encoded, self._targets(encoded, labels, last)))
+
+    def targets(self, encoded: Encoded, labels: Labels) -> Labels:
+        """What the decoder is to say where `labels` are right: them and EOS; of a streaming model, ends of chunks too.
+
+        `Labels.places` tells where the labels stand in it.
+        """
+        needed = self.streaming is not None and labels.chunks is None
+        return self._targets(encoded, labels, self.ctc_log_probs(encoded) if needed else None)
+
+    def _targets(self, encoded: Encoded, labels: Labels, ctc_logits: Tensor | None) -> Labels:
+        if self.streaming is None:
+            return labels.with_eos()
+        return chunk_targets(labels, encoded.lengths, self.streaming.kept, ctc_logits)
 
     def encode(self, features: Features) -> Encoded:
         """Encoder states, with the layers that carry a CTC head."""

@@ -102,12 +102,15 @@ class Chunked:
         past = AllAtOnce(here % each, config.kept, config.history, config.first, unmasked=config.original)
         alone = self._chunks(self._cut(features, each, rows, here), past, collect)
 
-        def stitch(x: Tensor) -> Tensor:  # [W, C, D] -> [B, chunks x K, D]
+        lengths = self.lengths(features.lengths)
+        longest = int(lengths.max())
+
+        def stitch(x: Tensor) -> Tensor:  # [W, C, D] -> [B, T', D]
             kept = x[:, : config.kept]
             batch = kept.new_zeros(len(counts) * each, *kept.shape[1:]).index_copy(0, here, kept)
-            return batch.view(len(counts), -1, kept.shape[2])
+            return batch.view(len(counts), -1, kept.shape[2])[:, :longest]
 
-        states, lengths = stitch(alone.states), self.lengths(features.lengths)
+        states = stitch(alone.states)
         layers = {number: stitch(x) for number, x in alone.layers.items()}
         return Encoded(states, lengths, length_mask(lengths, states.shape[1], device), layers)
 

@@ -145,15 +145,17 @@ class ChunkedLstmDecoder(nn.Module):
         return torch.cat(outputs), torch.cat(contexts), torch.cat(attentions)
 
     def _spread(self, weights: Tensor, chunks: Tensor, frames: int) -> Tensor:
-        """Weights within chunks [N, T] -> over the whole utterance [N, M T]."""
+        """Weights within chunks [N, T] -> over all frames of the utterance."""
         places = chunks[:, None] * self.frames + torch.arange(self.frames, device=chunks.device)
-        return weights.new_zeros(len(weights), frames).scatter(1, places, weights)
+        width = frames + -frames % self.frames
+        return weights.new_zeros(len(weights), width).scatter(1, places, weights)[:, :frames]
 
     def memory(self, encoded: Encoded) -> ChunkedMemory:
         """Everything that does not depend on the labels."""
-        batch, _, dim = encoded.states.shape
-        states = encoded.states.view(batch, -1, self.frames, dim)
-        mask = encoded.mask.view(batch, -1, self.frames)
+        batch, frames, dim = encoded.states.shape
+        behind = -frames % self.frames
+        states = nn.functional.pad(encoded.states, (0, 0, 0, behind)).view(batch, -1, self.frames, dim)
+        mask = nn.functional.pad(encoded.mask, (0, behind)).view(batch, -1, self.frames)
         chunks = LstmDecoderMemory(states, self.attention.key(states), self.attention.fertilities(states), mask)
         last = (-(-encoded.lengths // self.frames) - 1).clamp_min(0)
         return ChunkedMemory(chunks, last.to(states.device, non_blocking=True))

@@ -22,6 +22,14 @@ class Labels(NamedTuple):
         """The same sequences with EOS behind each.  The padding is EOS already: one more column does it."""
         return Labels(torch.nn.functional.pad(self.ids, (0, 1), value=EOS), self.lengths + 1)
 
+    def places(self) -> Tensor:
+        """Where each label that is not EOS stands, then the last place, also in all columns behind: [B, width]."""
+        device = self.ids.device
+        positions = torch.arange(self.ids.shape[1], device=device).expand_as(self.ids)
+        last = (self.lengths - 1).to(device)[:, None]
+        order = torch.where((self.ids != EOS) & (positions < last), positions, last)
+        return order.sort(1).values
+
 
 class Packing(NamedTuple):
     """Where each packed label comes from: step by step, at each step the utterances still running, longest first."""

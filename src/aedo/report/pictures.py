@@ -100,10 +100,10 @@ class Inspector:
         encoded = self.model.encode(features)
         attention = ctc = None
         if self.model.decoder is not None:
-            forced = Labels(
-                torch.tensor([labels], dtype=torch.int64).view(1, -1), torch.tensor([len(labels)])
-            ).with_eos()
+            right = Labels(torch.tensor([labels], dtype=torch.int64).view(1, -1), torch.tensor([len(labels)]))
+            forced = self.model.targets(encoded, right)
             attention = self.model.decoder(encoded, forced, keep_attention=True).attention
+            attention = None if attention is None else attention[forced.places()[0, : len(labels) + 1]]
         if self.model.ctc_layers:
             ctc = self.model.ctc_log_probs(encoded)[0].numpy()
         weights = None if attention is None else attention.float().numpy()

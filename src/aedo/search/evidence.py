@@ -48,11 +48,13 @@ def decoder_log_probs(model: AED, encoded: Encoded, labels: Labels) -> Tensor | 
         return None
     device = encoded.states.device
     ids = labels.ids[:, : max(1, int(labels.lengths.max()))].to(device)
-    output = model.decoder(encoded, Labels(ids, labels.lengths).with_eos())
+    targets = model.targets(encoded, Labels(ids, labels.lengths))
+    output = model.decoder(encoded, targets)
     log_probs = output.logits.float().log_softmax(-1).gather(1, output.targets[:, None])[:, 0]  # [N]
-    found = log_probs.new_zeros(len(ids), ids.shape[1] + 1)
+    found = log_probs.new_zeros(targets.ids.shape)
     found[output.packing.rows, output.packing.positions] = log_probs
-    return found[:, :-1].cpu()
+    inside = torch.arange(ids.shape[1], device=device) < labels.lengths.to(device)[:, None]
+    return found.gather(1, targets.places()[:, : ids.shape[1]]).masked_fill(~inside, 0.0).cpu()
 
 
 def spoken_words(

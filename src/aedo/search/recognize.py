@@ -141,12 +141,16 @@ class Recognizer:
         ids = torch.full((len(labels), int(lengths.max())), EOS)
         for row, sequence in enumerate(labels):
             ids[row, : len(sequence)] = torch.tensor(sequence, dtype=torch.int64)
-        output = decoder(encoded, Labels(ids.to(self.device), lengths).with_eos(), keep_attention=True)
+        targets = self.model.targets(encoded, Labels(ids.to(self.device), lengths))
+        output = decoder(encoded, targets, keep_attention=True)
         assert output.attention is not None
         weights = output.attention.float().cpu().numpy()  # [N, T], packed
         rows, order = output.packing.rows.cpu().numpy(), output.packing.positions.cpu().numpy()
-        frames = encoded.lengths.tolist()
-        return [weights[rows == row][np.argsort(order[rows == row])][:, : frames[row]] for row in range(len(labels))]
+        frames, places = encoded.lengths.tolist(), targets.places().cpu().numpy()
+        return [
+            weights[rows == row][np.argsort(order[rows == row])][places[row, : len(ids) + 1], : frames[row]]
+            for row, ids in enumerate(labels)
+        ]
 
 
 def batches(lengths: Sequence[int], max_samples: int, max_utterances: int) -> list[list[int]]:

@@ -96,7 +96,7 @@ def score_parts(
 def _decoder(model: AED, encoded: Encoded, labels: Labels) -> Tensor:
     """[N] float64, teacher-forced."""
     assert model.decoder is not None
-    output = model.decoder(encoded, labels.with_eos())
+    output = model.decoder(encoded, model.targets(encoded, labels))
     each = output.logits.float().log_softmax(-1).gather(1, output.targets[:, None])[:, 0].double()
     return each.new_zeros(len(labels.lengths)).index_add(0, output.packing.rows, each)
 
