@@ -148,6 +148,8 @@ class Experiment(Part):
             )
         if decoder.second != "none":
             raise ValueError(f"encoder.streaming: decoder.second {decoder.second} is not there for chunks")
+        if self.search.kind == "joint_time":
+            raise ValueError("encoder.streaming: search.kind joint_time is not there for chunks; use joint")
         if not self.ctc.layers:
             raise ValueError("encoder.streaming: a CTC head tells which labels end in which chunk; ctc.layers is empty")
 

@@ -240,6 +240,7 @@ def test_a_streaming_model_has_the_parameters_of_the_model_that_hears_all() -> N
         ("frontend", {"kind": "blstm"}, "a front-end of kind blstm hears utterances whole"),
         ("features.normalize", {"kind": "utterance"}, "hears all of it first"),
         ("ctc.layers", (), "ctc.layers is empty"),
+        ("search.kind", "joint_time", "search.kind joint_time is not there for chunks"),
     ],
 )
 def test_what_cannot_be_done_in_chunks_is_refused(path: str, value: Any, message: str) -> None:

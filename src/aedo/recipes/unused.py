@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from aedo.experiment import Experiment
-from aedo.search.config import FIELDS
+from aedo.search.chunked import USED
+from aedo.search.config import FIELDS, OF_DECODER
 
 
 def unused_fields(e: Experiment) -> dict[str, str]:
@@ -117,6 +118,8 @@ def _of_search(e: Experiment) -> dict[str, str]:
     used = {"kind", "max_samples", "max_utterances", *FIELDS[kind]}
     idle = {} if e.search.lm is not None else dict.fromkeys(("search.lm_scale", "search.lm_use"), "search.lm is none")
     idle |= {} if e.search.hotwords else {"search.hotword_bias": "search.hotwords is empty"}
+    if e.streaming is not None and kind in OF_DECODER:
+        idle |= {f"search.{field}": "streaming models are searched without" for field in set(FIELDS[kind]) - set(USED)}
     why = f"the search is {kind} (aedonly, joint, jointtime and ctcprefix choose another)"
     return idle | {
         f"search.{field}": why if e.decoder is not None else "there is no decoder"
