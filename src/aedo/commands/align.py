@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aedo.commands.options import Checkpoint, Device, RunOption
+
 if TYPE_CHECKING:
     from aedo.data.audio import AudioConfig
+    from aedo.run import RunFolder
     from aedo.search.align_texts import Utterance
     from aedo.search.formats import AlignedText
     from aedo.search.recognize import Recognizer
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     @app.command()
     def align(
-        run: Annotated[Path, typer.Option(help="Run folder that aedo train wrote.", show_default=False)],
+        run: RunOption,
         files: Annotated[
             list[Path] | None,
             typer.Argument(help="Audio files, each with its text beside it (.txt).", show_default=False),
@@ -39,47 +42,25 @@ def register(app: typer.Typer) -> None:
             Path | None,
             typer.Option("--out", "-o", help="Folder to write to. Default: standard output.", show_default=False),
         ] = None,
-        checkpoint: Annotated[
-            str, typer.Option(help="A label, best or last. Default: the average at the training's end, else the best.")
-        ] = "",
+        checkpoint: Checkpoint = "",
         max_seconds: Annotated[
             float, typer.Option(min=1.0, help="Longer audio is refused: memory grows with its square.")
         ] = 120.0,
-        device: Annotated[str, typer.Option(help="auto, cpu or cuda; cuda:1 and the like.")] = "auto",
+        device: Device = "auto",
     ) -> None:
         """Tell when each word of a known text is spoken, by the best path of the last CTC head through the text.
 
         A text that cannot be that of its audio is reported on standard error, the others are still aligned, and the
         exit status is 2.
         """
-        from aedo.errors import UserError
         from aedo.run import RunFolder
-        from aedo.search.choose import preferred, recognizer_of
-        from aedo.search.device import device_of
-        from aedo.search.formats import ALIGNMENTS
 
-        if format not in ALIGNMENTS:
-            raise UserError(f"--format {format}: unknown; use {', '.join(ALIGNMENTS)}")
-        if bool(files) == (data is not None):
-            raise UserError("give audio files or --data FOLDER with --sets, one of the two")
-        if data is not None and not sets.strip(", "):
-            raise UserError("--data: which of its splits? give --sets dev, or several joined by commas")
-        if text is not None and len(files or ()) != 1:
-            raise UserError("--text is the text of a single file; put texts beside several files (.txt)")
+        _check(files, text, data, sets, format)
         folder = RunFolder.open(run)
-        taken = folder.checkpoint(checkpoint) if checkpoint else preferred(folder)
-        recognizer = recognizer_of(folder, taken, device_of(device))
-        if not recognizer.model.ctc_layers:
-            raise UserError(f"{run}: its model has no CTC head to align with; use a run trained with one")
-        audio, failed = folder.experiment().audio, False
-        jobs = {
-            **({"": _of_files(files, text, normalize, recognizer, audio)} if files else {}),
-            **(
-                {name.strip(): _of_set(data, name.strip(), recognizer, audio) for name in sets.split(",")}
-                if data
-                else {}
-            ),
-        }
+        recognizer, audio, failed = _recognizer(folder, checkpoint, device), folder.experiment().audio, False
+        jobs = {"": _of_files(files, text, normalize, recognizer, audio)} if files else {}
+        if data is not None:
+            jobs |= {name.strip(): _of_set(data, name.strip(), recognizer, audio) for name in sets.split(",")}
         for name, utterances in jobs.items():
             aligned, problems = _aligned(recognizer, utterances, audio, max_seconds)
             for problem in problems:
@@ -88,6 +69,34 @@ def register(app: typer.Typer) -> None:
             _put_out(aligned, format, out, name)
         if failed:
             raise typer.Exit(2)
+
+
+def _check(files: list[Path] | None, text: str | None, data: Path | None, sets: str, format: str) -> None:
+    """UserError where the options do not say what to align, or how to write it."""
+    from aedo.errors import UserError
+    from aedo.search.formats import ALIGNMENTS
+
+    if format not in ALIGNMENTS:
+        raise UserError(f"--format {format}: unknown; use {', '.join(ALIGNMENTS)}")
+    if bool(files) == (data is not None):
+        raise UserError("give audio files or --data FOLDER with --sets, one of the two")
+    if data is not None and not sets.strip(", "):
+        raise UserError("--data: which of its splits? give --sets dev, or several joined by commas")
+    if text is not None and len(files or ()) != 1:
+        raise UserError("--text is the text of a single file; put texts beside several files (.txt)")
+
+
+def _recognizer(run: RunFolder, checkpoint: str, device: str) -> Recognizer:
+    """UserError where the model has no CTC head."""
+    from aedo.errors import UserError
+    from aedo.search.choose import preferred, recognizer_of
+    from aedo.search.device import device_of
+
+    taken = run.checkpoint(checkpoint) if checkpoint else preferred(run)
+    recognizer = recognizer_of(run, taken, device_of(device))
+    if not recognizer.model.ctc_layers:
+        raise UserError(f"{run.path}: its model has no CTC head to align with; use a run trained with one")
+    return recognizer
 
 
 def _aligned(

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from aedo.commands.options import Beam, Checkpoint, Data, Device, RunArgument, Search, prepared_set
 
 
 def register(app: typer.Typer) -> None:
     @app.command()
     def calibrate(
-        run: Annotated[Path, typer.Argument(help="Run folder that aedo train wrote.", show_default=False)],
+        run: RunArgument,
         set: Annotated[str, typer.Option("--set", help="Split to fit to; not one that was trained on.")] = "dev",
-        data: Annotated[
-            Path | None, typer.Option(help="Prepared folder. Default: the one trained on.", show_default=False)
-        ] = None,
-        checkpoint: Annotated[
-            str, typer.Option(help="A label, best or last. Default: the average at the training's end, else the best.")
-        ] = "",
-        beam: Annotated[
-            int | None, typer.Option(min=1, help="Hypotheses kept. Default: the experiment's.", show_default=False)
-        ] = None,
-        search: Annotated[
-            str,
-            typer.Option(
-                help="attention, joint, joint-time, ctc-prefix or ctc. Default: the experiment's, else joint."
-            ),
-        ] = "",
-        device: Annotated[str, typer.Option(help="auto, cpu or cuda; cuda:1 and the like.")] = "auto",
+        data: Data = None,
+        checkpoint: Checkpoint = "",
+        beam: Beam = None,
+        search: Search = "",
+        device: Device = "auto",
     ) -> None:
         """Fit the confidence of words to what is right and wrong on a set, and write it into the run folder.
 
@@ -38,18 +28,11 @@ def register(app: typer.Typer) -> None:
         from rich.console import Console
         from rich.progress import Progress
 
-        from aedo.data.manifest import Manifest
-        from aedo.errors import UserError
         from aedo.run import RunFolder
         from aedo.score.calibrate import calibrate as fit
-        from aedo.score.decode import SetOfCuts
         from aedo.search.load import load_transcriber
 
-        folder = RunFolder.open(run)
-        place = data or (Path(folder.info["data"]) if folder.info.get("data") else None)
-        if place is None or not place.is_dir():
-            raise UserError(f"{place or run / 'run.json'}: no prepared folder; give --data DIR")
-        cuts = SetOfCuts.read(Manifest.open(place, set), set, place)
+        cuts = prepared_set(RunFolder.open(run), data, set)
         transcriber = load_transcriber(run, checkpoint=checkpoint, device=device, beam=beam, search=search)
         origin = {**transcriber.origin, "data": cuts.data, "set": set}
         with Progress(console=Console(stderr=True), transient=True) as progress:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aedo.commands.options import Beam, CtcGreedy, Data, Device, Precision, RunArgument, Search, search_name
 from aedo.commands.searching import HotwordBias, Hotwords, Lm, LmScale, Settings, search_settings
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     @app.command()
     def recog(
-        run: Annotated[Path, typer.Argument(help="Run folder that aedo train wrote.", show_default=False)],
+        run: RunArgument,
         sets: Annotated[
             str, typer.Option(help="Splits of the prepared folder, joined by commas. Default: all but training data.")
         ] = "",
@@ -28,22 +29,10 @@ def register(app: typer.Typer) -> None:
                 "rule, the best two by every dev measure, and the averages."
             ),
         ] = "",
-        data: Annotated[
-            Path | None, typer.Option(help="Prepared folder. Default: the one trained on.", show_default=False)
-        ] = None,
-        search: Annotated[
-            str,
-            typer.Option(
-                help="attention, joint (decoder and CTC, label by label), joint-time (the same, frame by frame), "
-                "ctc-prefix or ctc (best path). Default: the experiment's, which is joint where it does not say."
-            ),
-        ] = "",
-        beam: Annotated[
-            int | None, typer.Option(min=1, help="Hypotheses kept. Default: the experiment's.", show_default=False)
-        ] = None,
-        ctc_greedy: Annotated[
-            bool, typer.Option("--ctc-greedy", help="Short for --search ctc: best frame path of the last CTC head.")
-        ] = False,
+        data: Data = None,
+        search: Search = "",
+        beam: Beam = None,
+        ctc_greedy: CtcGreedy = False,
         lm: Lm = None,
         lm_scale: LmScale = None,
         hotwords: Hotwords = "",
@@ -52,8 +41,8 @@ def register(app: typer.Typer) -> None:
         nbest: Annotated[
             int, typer.Option(min=0, help="Also write this many hypotheses of every utterance, with their scores.")
         ] = 0,
-        precision: Annotated[str, typer.Option(help="float32, bfloat16, or int8 (CPU only).")] = "float32",
-        device: Annotated[str, typer.Option(help="auto, cpu or cuda; cuda:1 and the like.")] = "auto",
+        precision: Precision = "float32",
+        device: Device = "auto",
         again: Annotated[bool, typer.Option("--again", help="Decode what is decoded already, too.")] = False,
     ) -> None:
         """Recognise whole sets and print their word error rates.
@@ -68,9 +57,8 @@ def register(app: typer.Typer) -> None:
         from aedo.search.device import device_of
         from aedo.search.precision import precision_of
 
-        if ctc_greedy and search not in ("", "ctc"):
-            raise UserError(f"--ctc-greedy and --search {search} contradict each other: give one of them")
-        kind = kind_named(search or "ctc") if search or ctc_greedy else None
+        asked = search_name(search, ctc_greedy)
+        kind = kind_named(asked) if asked else None
         if kind == "ctc_greedy" and beam is not None:
             raise UserError("--ctc-greedy keeps a single path: give either it or --beam")
         settings = search_settings(lm, lm_scale, hotwords, hotword_bias, setting)

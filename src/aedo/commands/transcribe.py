@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aedo.commands.options import Beam, Checkpoint, CtcGreedy, Device, Precision, RunOption, Search, search_name
 from aedo.commands.searching import HotwordBias, Hotwords, Lm, LmScale, Settings, search_settings
 
 if TYPE_CHECKING:
-    from aedo.search.transcribe import Transcript
+    from aedo.search.transcribe import Transcriber, Transcript
 
 
 def register(app: typer.Typer) -> None:
@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
             list[Path],
             typer.Argument(help="Audio: wav, flac, ogg, opus, mp3; any rate, channels and length.", show_default=False),
         ],
-        run: Annotated[Path, typer.Option(help="Run folder that aedo train wrote.", show_default=False)],
+        run: RunOption,
         format: Annotated[
             str,
             typer.Option(
@@ -33,21 +33,10 @@ def register(app: typer.Typer) -> None:
             Path | None,
             typer.Option("--out", "-o", help="Folder to write a file for each recording into.", show_default=False),
         ] = None,
-        checkpoint: Annotated[
-            str, typer.Option(help="A label, best or last. Default: the average at the training's end, else the best.")
-        ] = "",
-        beam: Annotated[
-            int | None, typer.Option(min=1, help="Hypotheses kept. Default: the experiment's.", show_default=False)
-        ] = None,
-        search: Annotated[
-            str,
-            typer.Option(
-                help="attention, joint, joint-time, ctc-prefix or ctc. Default: the experiment's, else joint."
-            ),
-        ] = "",
-        ctc_greedy: Annotated[
-            bool, typer.Option("--ctc-greedy", help="Short for --search ctc: best frame path of the last CTC head.")
-        ] = False,
+        checkpoint: Checkpoint = "",
+        beam: Beam = None,
+        search: Search = "",
+        ctc_greedy: CtcGreedy = False,
         lm: Lm = None,
         lm_scale: LmScale = None,
         hotwords: Hotwords = "",
@@ -68,8 +57,8 @@ def register(app: typer.Typer) -> None:
             typer.Option(help="With --stream: seconds of silence that end an utterance.", show_default=False),
         ] = None,
         partial: Annotated[bool, typer.Option(help="With --stream: show words that may still change.")] = True,
-        precision: Annotated[str, typer.Option(help="float32, bfloat16, or int8 (CPU only).")] = "float32",
-        device: Annotated[str, typer.Option(help="auto, cpu or cuda; cuda:1 and the like.")] = "auto",
+        precision: Precision = "float32",
+        device: Device = "auto",
     ) -> None:
         """Print the words spoken in audio files of any length.
 
@@ -77,31 +66,18 @@ def register(app: typer.Typer) -> None:
         the file's name. A file that cannot be used is reported on standard error, the others are still transcribed,
         and the exit status is 2. With --stream, a model that hears chunks recognises the audio while it comes in.
         """
-        from aedo.errors import UserError
-        from aedo.search.formats import TRANSCRIPTS
         from aedo.search.load import load_transcriber
         from aedo.search.segments import Cutting
 
-        if json and format not in ("", "json"):
-            raise UserError(f"--json and --format {format} contradict each other: give one of them")
-        if ctc_greedy and search not in ("", "ctc"):
-            raise UserError(f"--ctc-greedy and --search {search} contradict each other: give one of them")
-        if not stream and (endpoint is not None or not partial):
-            raise UserError("--endpoint and --no-partial say how a stream is shown: give --stream, too")
-        if stream and (max_seconds, pause) != (30.0, 0.6):
-            raise UserError("--max-seconds and --pause cut whole recordings; a stream ends utterances by --endpoint")
-        kind = format or ("json" if json else "txt")
-        if kind not in TRANSCRIPTS:
-            raise UserError(f"--format {kind}: unknown; use {', '.join(TRANSCRIPTS)}")
-        if kind in ("srt", "vtt") and out is None and len(files) > 1:
-            raise UserError(f"--format {kind}: subtitles of several files go to files of their own; give --out FOLDER")
+        _check_stream(stream, endpoint, partial, (max_seconds, pause) != (30.0, 0.6))
+        kind = _format(format, json, several=len(files) > 1, to_files=out is not None)
         places = _places(files, kind, out)
         transcriber = load_transcriber(
             run,
             checkpoint=checkpoint,
             device=device,
             beam=beam,
-            search=search or ("ctc" if ctc_greedy else ""),
+            search=search_name(search, ctc_greedy),
             precision=precision,
             cutting=Cutting(longest=max_seconds, pause=pause),
             settings=search_settings(lm, lm_scale, hotwords, hotword_bias, setting),
@@ -118,36 +94,66 @@ def register(app: typer.Typer) -> None:
                 out=out,
             )
             return
-        failed = False
-        for path, place in zip(files, places, strict=True):
-            try:
-                transcript = _with_progress(
-                    path,
-                    lambda tell, path=path: transcriber.transcribe(path, progress=tell),  # type: ignore[misc]
-                )
-            except UserError as error:
-                failed = True
-                typer.echo(f"error: {error}", err=True)
-                continue
-            for segment in transcript.doubts:
-                typer.echo(_warning(path, segment, fallback=bool(transcriber.recognizer.model.ctc_layers)), err=True)
-            text = TRANSCRIPTS[kind](str(path), transcript)
-            if place is not None:
-                _write(place, text)
-            else:
-                typer.echo(f"{path}: {text}" if kind == "txt" and len(files) > 1 else text, nl=False)
-        if failed:
+        if not _all_transcribed(transcriber, files, kind, places):
             raise typer.Exit(2)
 
 
-def _with_progress(path: Path, work: Callable[[Callable[[float], None]], Transcript]) -> Transcript:
-    """Do the work with a bar on standard error where that is a terminal."""
+def _check_stream(stream: bool, endpoint: float | None, partial: bool, cutting: bool) -> None:
+    """UserError where an option belongs to the other way of listening."""
+    from aedo.errors import UserError
+
+    if not stream and (endpoint is not None or not partial):
+        raise UserError("--endpoint and --no-partial say how a stream is shown: give --stream, too")
+    if stream and cutting:
+        raise UserError("--max-seconds and --pause cut whole recordings; a stream ends utterances by --endpoint")
+
+
+def _format(name: str, json: bool, *, several: bool, to_files: bool) -> str:
+    """The format asked for.  UserError where there is no such format, or nowhere for it to go."""
+    from aedo.errors import UserError
+    from aedo.search.formats import TRANSCRIPTS
+
+    if json and name not in ("", "json"):
+        raise UserError(f"--json and --format {name} contradict each other: give one of them")
+    kind = name or ("json" if json else "txt")
+    if kind not in TRANSCRIPTS:
+        raise UserError(f"--format {kind}: unknown; use {', '.join(TRANSCRIPTS)}")
+    if kind in ("srt", "vtt") and several and not to_files:
+        raise UserError(f"--format {kind}: subtitles of several files go to files of their own; give --out FOLDER")
+    return kind
+
+
+def _all_transcribed(transcriber: Transcriber, files: list[Path], kind: str, places: list[Path | None]) -> bool:
+    """Print or write every file's transcript; False where one could not be made, which is said on standard error."""
+    from aedo.errors import UserError
+    from aedo.search.formats import TRANSCRIPTS
+
+    good = True
+    for path, place in zip(files, places, strict=True):
+        try:
+            transcript = _with_progress(path, transcriber)
+        except UserError as error:
+            good = False
+            typer.echo(f"error: {error}", err=True)
+            continue
+        for segment in transcript.doubts:
+            typer.echo(_warning(path, segment, fallback=bool(transcriber.recognizer.model.ctc_layers)), err=True)
+        text = TRANSCRIPTS[kind](str(path), transcript)
+        if place is not None:
+            _write(place, text)
+        else:
+            typer.echo(f"{path}: {text}" if kind == "txt" and len(files) > 1 else text, nl=False)
+    return good
+
+
+def _with_progress(path: Path, transcriber: Transcriber) -> Transcript:
+    """Transcribe with a bar on standard error where that is a terminal."""
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(path.name, total=_seconds(path))
-        return work(lambda seconds: progress.update(task, completed=seconds))
+        return transcriber.transcribe(path, progress=lambda seconds: progress.update(task, completed=seconds))
 
 
 def _seconds(path: Path) -> float | None:

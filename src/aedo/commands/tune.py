@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from aedo.commands.options import Beam, Checkpoint, Data, Device, RunArgument, prepared_set
 from aedo.commands.searching import Lm
 
 
 def register(app: typer.Typer) -> None:
     @app.command()
     def tune(
-        run: Annotated[Path, typer.Argument(help="Run folder that aedo train wrote.", show_default=False)],
+        run: RunArgument,
         set: Annotated[str, typer.Option("--set", help="Split to tune on; not one that is reported.")] = "dev",
-        data: Annotated[
-            Path | None, typer.Option(help="Prepared folder. Default: the one trained on.", show_default=False)
-        ] = None,
-        checkpoint: Annotated[
-            str, typer.Option(help="A label, best or last. Default: the average at the training's end, else the best.")
-        ] = "",
-        beam: Annotated[
-            int | None, typer.Option(min=1, help="Hypotheses kept. Default: the experiment's.", show_default=False)
-        ] = None,
+        data: Data = None,
+        checkpoint: Checkpoint = "",
+        beam: Beam = None,
         lm: Lm = None,
         prior: Annotated[
             bool,
@@ -34,7 +28,7 @@ def register(app: typer.Typer) -> None:
             typer.Option("--internal-lm", help="Try to take off the decoder's own language model: twice the time."),
         ] = False,
         dry: Annotated[bool, typer.Option("--dry", help="Only print what was found.")] = False,
-        device: Annotated[str, typer.Option(help="auto, cpu or cuda; cuda:1 and the like.")] = "auto",
+        device: Device = "auto",
     ) -> None:
         """Find the settings of the search that make the fewest errors, and write them into the run.
 
@@ -45,19 +39,13 @@ def register(app: typer.Typer) -> None:
         from rich.console import Console
         from rich.progress import Progress
 
-        from aedo.data.manifest import Manifest
-        from aedo.errors import UserError
         from aedo.run import RunFolder
         from aedo.score import tune as tuning
-        from aedo.score.decode import SetOfCuts
         from aedo.search.choose import preferred, recognizer_of
         from aedo.search.device import device_of
 
         folder = RunFolder.open(run)
-        place = data or (Path(folder.info["data"]) if folder.info.get("data") else None)
-        if place is None or not place.is_dir():
-            raise UserError(f"{place or run / 'run.json'}: no prepared folder; give --data DIR")
-        cuts = SetOfCuts.read(Manifest.open(place, set), set, place)
+        cuts = prepared_set(folder, data, set)
         taken = folder.checkpoint(checkpoint) if checkpoint else preferred(folder)
         recognizer = recognizer_of(folder, taken, device_of(device), beam=beam)
         recognizer.fusion = tuning.all_there_is(recognizer, folder, taken, lm, prior=prior)
