@@ -45,7 +45,7 @@ def test_layers_are_passed_over_as_often_as_asked_for_and_nothing_is_drawn_witho
     torch.testing.assert_close(drawn.mean(0), torch.full((4,), 0.7), atol=0.03, rtol=0)
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 0.97])
+@pytest.mark.parametrize("rate", [0.0, 0.001, 0.1, 0.5, 0.97, 0.999999])
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 def test_elements_are_kept_one_by_one_at_their_rate(rate: float, kind: torch.dtype) -> None:
     torch.manual_seed(0)

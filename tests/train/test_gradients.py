@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -37,6 +38,21 @@ def test_noise_of_the_stated_deviation_is_added_before_clipping() -> None:
     clipped, before = gradients_of(0.1, 1.0, at(0))
     assert before == norm
     torch.testing.assert_close(clipped, noisy / norm, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize(("size", "clip", "expected"), [(3.0, 4.0, 3.0), (3.0, 3.001, 3.0), (3.0, 1.5, 1.5)])
+def test_only_gradients_beyond_the_limit_are_made_smaller(size: float, clip: float, expected: float) -> None:
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.tensor([size])
+    assert GradientTransform(0.0, clip)([parameter], at(0)).item() == size
+    assert parameter.grad.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_norm_that_is_no_number_reaches_the_gradients() -> None:
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    parameter.grad = torch.tensor([1.0, math.nan])
+    assert math.isnan(GradientTransform(0.0, 1.0)([parameter], at(0)).item())
+    assert parameter.grad.isnan().all()
 
 
 def test_decaying_noise_has_the_variance_of_its_source() -> None:

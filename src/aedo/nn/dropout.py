@@ -86,7 +86,7 @@ class WeightDropout(nn.Module):
 
 
 RATES = 2**16
-"""Masks of many elements know so many rates of dropout: a rate is off by 1 / 2 RATES at most."""
+"""Masks know so many rates of dropout: a rate is off by 1 / 2 RATES at most."""
 
 
 def kept(shape: Sequence[int], rate: float, like: Tensor) -> Tensor:
@@ -95,6 +95,8 @@ def kept(shape: Sequence[int], rate: float, like: Tensor) -> Tensor:
     Four elements share a random number of 64 bits: on CPUs that is four times as fast as drawing each on its own.
     """
     count = math.prod(shape)
+    if count < 1000 or not 0.01 <= rate <= 0.99:  # few; or rates that would be far off
+        return torch.empty(*shape, dtype=like.dtype, device=like.device).bernoulli_(1.0 - rate)
     numbers = torch.empty(-(-count // 4), dtype=torch.int64, device=like.device).random_(-(2**63), None)
     drawn = numbers.view(torch.int16)[:count].view(*shape)
     return (drawn >= round(rate * RATES) - RATES // 2).to(like.dtype)

@@ -95,7 +95,7 @@ class MaskedBatchNorm(nn.Module):
 
 
 class _Normed(torch.autograd.Function):
-    """x [B, T, D] normalised over the valid frames, with their mean and variance [D]; padding is left at the bias.
+    """x [B, T, D] normalised by the mean and variance of the valid frames, and those [D].
 
     Written out, since left to autograd forward and backward together pass over [B, T, D] three times as often.
     """
@@ -105,8 +105,8 @@ class _Normed(torch.autograd.Function):
         ctx: Any, x: Tensor, valid: Tensor, frames: int, weight: Tensor, bias: Tensor, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         mean = (x * valid).sum((0, 1)) / frames
-        centred = (x - mean).mul_(valid)
-        var = centred.square().sum((0, 1)) / frames
+        centred = x - mean
+        var = centred.square().mul_(valid).sum((0, 1)) / frames
         inverse = torch.rsqrt(var + eps)
         ctx.frames = frames
         ctx.save_for_backward(centred, valid, weight, inverse)
@@ -118,7 +118,8 @@ class _Normed(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor, None, None, Tensor, Tensor, None]:
         centred, valid, weight, inverse = ctx.saved_tensors
         along = (gradient * centred).sum((0, 1))  # [D]
-        inner = gradient * valid
-        shift, slope = inner.sum((0, 1)) / ctx.frames, along * inverse.square() / ctx.frames
-        inner.sub_(shift).addcmul_(centred, slope, value=-1).mul_(weight * inverse).mul_(valid)
+        by_variance = (centred * (along * inverse.square() / ctx.frames)).mul_(valid)  # only valid frames have made it
+        inner = by_variance.neg_().add_(gradient).mul_(weight * inverse)
+        # By the mean: taken off last, it leaves a bias in front of the norm with hardly more than no gradient.
+        inner.addcmul_(inner.sum((0, 1)) / ctx.frames, valid, value=-1)
         return inner, None, None, along * inverse, gradient.sum((0, 1)), None

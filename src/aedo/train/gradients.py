@@ -49,9 +49,13 @@ class GradientTransform:
             for gradient in gradients:
                 gradient.add_(truncated_normal(gradient), alpha=std)
         norm = torch.nn.utils.get_total_norm(gradients)
-        if self.clip_norm is not None:
+        if self.clip_norm is not None and not self._surely_inside(norm):
             torch.nn.utils.clip_grads_with_norm_(parameters, self.clip_norm, norm)
         return norm
+
+    def _surely_inside(self, norm: Tensor) -> bool:
+        """Whether clipping would multiply by one: known only where a number need not be waited for."""
+        return self.clip_norm is not None and norm.device.type == "cpu" and norm.item() <= 0.999 * self.clip_norm
 
 
 def truncated_normal(like: Tensor) -> Tensor:
