@@ -146,6 +146,8 @@ def tune(
     prepared, fusion = Prepared(recognizer, audio, cuts), recognizer.fusion
     lists = Lists([{} for _ in cuts.cuts])
     widely = SEARCHED + (SEARCHED_WITH_LM if fusion.lm is not None else ())
+    if fusion.log_prior is None:
+        widely = tuple(one._replace(prior_scale=0.0) for one in widely)
     collect(prepared, lists, widely, progress, internal_lm=internal_lm)
     if not lists.words or not lists.owners:
         raise UserError(f"{cuts.data}: {cuts.name} has no words to tune on; give another --set")
