@@ -11,7 +11,9 @@ import torch
 
 from aedo.data.batch import Batch
 from aedo.features.logmel import Features
+from aedo.features.normalize import RunningNormConfig
 from aedo.model.aed import AED
+from aedo.nn.positions import TransformerXLPositionsConfig
 from aedo.schedule import Progress
 from aedo.train.position import Position
 from aedo.train.statistics import Tally
@@ -180,7 +182,18 @@ def test_position_counts_micro_steps_updates_and_the_part_of_the_sub_epoch() -> 
     assert Position(**later.state()) == later
 
 
-def test_a_micro_step_never_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"encoder.attention.position.dropout": 0.1, "encoder.dropout.share": "none", "encoder.attention.window": 5},
+        {"encoder.attention.dropout_share": "all_but_keys", "encoder.chunk": 4, "ctc.eos": True},
+        {"encoder.attention.position": TransformerXLPositionsConfig(), "frontend.padding": "batch"},
+        {"ctc.label_smoothing": 0.1, "loss.normalization": "accumulated", "features.normalize": RunningNormConfig()},
+    ],
+    ids=["default", "masks per element", "chunks", "transformer-xl", "smoothed"],
+)
+def test_a_micro_step_never_waits_for_the_device(changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """On the meta device, which has shapes but no values: whatever read one back would raise.
 
     CTC, which has no version for this device, and autocast, which knows it not, are replaced.
@@ -188,6 +201,8 @@ def test_a_micro_step_never_waits_for_the_device(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(torch, "autocast", lambda *args, **settings: contextlib.nullcontext())
     monkeypatch.setattr(torch.nn.functional, "ctc_loss", lambda log_probs, *args, **settings: log_probs.sum((0, 2)))
     experiment, device = micro_experiment(), torch.device("meta")
+    for path, value in changes.items():
+        experiment = experiment.with_(path, value)
     model = experiment.build_model(VOCABULARY).to(device)
     optimizer = experiment.train.optimizer.build(model)
     step = Step(

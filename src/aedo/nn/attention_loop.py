@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 
 from aedo.nn.energies import Energies, EnergyGradients
 from aedo.nn.lstm import blended
-from aedo.nn.precision import single
+from aedo.nn.precision import autocast_kind, single
 from aedo.nn.product import product
 
 
@@ -77,7 +77,7 @@ def attention_loop(entering: Tensor, matrices: Matrices, frames: Frames, steps: 
     In single precision, under autocast with the matrix products in its type; where everything is double, in double.
     """
     device = entering.device.type
-    kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else matrices.hidden.dtype
+    kind = autocast_kind(device) or matrices.hidden.dtype
     with torch.autocast(device, enabled=False):
         found: tuple[Tensor, Tensor, Tensor] = _Loop.apply(steps, kind, entering, *matrices, *frames)  # type: ignore[no-untyped-call]
     return found

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from aedo.nn.precision import autocast_kind
+
 
 def written_attention(
     query: Tensor, key: Tensor, value: Tensor, seen: Tensor, added: Tensor | None, keep: Tensor | None
@@ -22,9 +24,8 @@ def written_attention(
     of shapes that grow to [B, H, Q, K], which `added` has.  Of that size, nothing is stored but the weights and
     `keep`, in the type of the matrix products.
     """
-    device = query.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        kind = torch.get_autocast_dtype(device)
+    kind = autocast_kind(query.device.type)
+    if kind is not None:
         query, key, value = query.to(kind), key.to(kind), value.to(kind)
         added = None if added is None else added.to(kind)
     floor = torch.zeros_like(seen, dtype=query.dtype).masked_fill_(~seen, float("-inf"))
