@@ -22,7 +22,7 @@ def test_one_utterance_runs_and_prints_a_shape_after_each_station(capsys: pytest
     assert "(1, 148, 80)" in lines[0]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/from_returnn.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/from_returnn.md", "docs/chunks.md"])
 def test_a_page_names_only_verbs_that_exist(page: str) -> None:
     from aedo.cli import VERBS
 
