@@ -4,10 +4,10 @@
                                        [--precision float32] [--threads 1]
 
 Trains NAME for so many steps with this code, with that of a git revision (by default the last one in which everything
-was left to autograd and torch's own operators), and once more with that revision from weights of which every one was
-changed in its last digits.  Weights and batches are the same; dropout, zoneout and SpecAugment, whose random numbers
-may be drawn in another order, are off.  Without --data the batches are noise.  Ends with status 1 where the losses are
-farther apart than stated below.
+was left to autograd and torch's own operators), and once more with that revision where after every update every weight
+is changed in its last digit: that is what rounding alone does.  Weights and batches are the same; dropout, zoneout and
+SpecAugment, whose random numbers may be drawn in another order, are off.  Without --data the batches are noise.  Ends
+with status 1 where the losses are farther apart than stated below.
 """
 
 from __future__ import annotations
@@ -51,10 +51,6 @@ def train(job: dict[str, Any]) -> list[float]:
     torch.manual_seed(1)
     vocabulary = experiment.tokenizer.size
     model = experiment.build_model(vocabulary)
-    if job["disturbed"]:
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.mul_(1 + 1e-7 * torch.randn_like(parameter))
     optimizer, augment = experiment.train.optimizer.build(model), experiment.augment.build()
     objective = experiment.loss.build(experiment.ctc)
     step = Step(model, objective, optimizer, augment, experiment.train, torch.device("cpu"))
@@ -63,6 +59,10 @@ def train(job: dict[str, Any]) -> list[float]:
         progress = Progress(100_000 + number, number, 100.0, 0.5)
         losses.append(float(step.micro_step(batch, progress).total))
         step.update(progress)
+        if job["disturbed"]:
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.mul_(1 + torch.finfo(torch.float32).eps / 2 * torch.randn_like(parameter))
     return losses
 
 
