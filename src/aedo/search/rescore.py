@@ -24,6 +24,8 @@ from aedo.search.scorer import LabelScorer, OfDecoder
 
 _ROWS = 64
 """Hypotheses scored together."""
+_LISTED = 128
+"""By a language model alone."""
 
 
 class Weights(NamedTuple):
@@ -138,16 +140,16 @@ def rescored(found: NBest, lm: LanguageModel, scale: float, device: torch.device
     batch, beam, longest = found.labels.shape
     ids, lengths = found.labels.reshape(-1, longest), found.lengths.flatten()
     ids = ids.masked_fill(torch.arange(longest) >= lengths[:, None], EOS)
-    added = torch.cat(
-        [
-            sequence_scores(lm.scorer(len(rows), device), Labels(ids[rows].to(device), lengths[rows])).cpu()
-            for rows in torch.split(torch.arange(len(ids)), _ROWS)
-        ]
-    ).view(batch, beam)
+    added = torch.zeros(len(ids), dtype=torch.float64)
+    there = (found.scores.flatten() > float("-inf")).nonzero()[:, 0]
+    by_length = there[lengths[there].argsort(stable=True)]  # those of a length take as many steps
+    for rows in torch.split(by_length, _LISTED):
+        labels = Labels(ids[rows, : max(1, int(lengths[rows].max()))].to(device), lengths[rows])
+        added[rows] = sequence_scores(lm.scorer(len(rows), device), labels).cpu()
+    added = added.view(batch, beam)
     scores = found.scores + scale * added / found.lengths.clamp_min(1).double() ** exponent
-    return ranked(
-        found.labels, found.lengths, scores.masked_fill(found.scores == float("-inf"), float("-inf")), found.steps
-    )
+    scores = scores.masked_fill(found.scores == float("-inf"), float("-inf"))
+    return ranked(found.labels, found.lengths, scores, found.steps)
 
 
 def _padded(sequences: Sequence[tuple[int, ...]], device: torch.device) -> Labels:
