@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from aedo.nn.product import product
+from aedo.nn.product import Products, product
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
@@ -17,3 +17,21 @@ def test_it_is_the_product(dtype: torch.dtype, rows: int, transposed: bool) -> N
     assert found.dtype == dtype
     exact = x.double() @ weight.double().t()
     torch.testing.assert_close(found.double(), exact, rtol=0, atol=50 * float(torch.finfo(dtype).eps))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_under_autocast_a_matrix_is_turned_into_its_type_once(bias: bool) -> None:
+    torch.manual_seed(0)
+    layer, products, x = torch.nn.Linear(8, 5, bias=bias), Products(), torch.randn(2, 3, 8)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        expected = layer(x)
+        assert torch.equal(products.layer(layer, x), expected)
+        cast = products._as(layer.weight, torch.bfloat16)
+        assert products._as(layer.weight, torch.bfloat16) is cast
+
+
+def test_with_gradients_it_is_torchs_layer() -> None:
+    layer, x = torch.nn.Linear(8, 5), torch.randn(3, 8)
+    found = Products().layer(layer, x)
+    assert torch.equal(found, layer(x))
+    assert found.requires_grad

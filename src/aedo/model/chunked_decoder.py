@@ -198,8 +198,8 @@ class ChunkedLstmDecoder(nn.Module):
     ) -> tuple[Tensor, LstmDecoderState]:
         """One label (or BEGIN) further in a chunk [B, K or 1, T, ...]: labels [B, K] -> (logits [B, K, V], state)."""
         embedded = self.embedding(labels.clamp_min(0)).masked_fill((labels == BEGIN)[..., None], 0.0)
-        output, recurrent = self.lstm.step(torch.cat([embedded, state.context], -1), state.lstm)
-        weights = self.attention(self.attention.query(output), chunk.keys, state.accumulated, chunk.mask)
+        output, recurrent = self.lstm.step(torch.cat([embedded, state.context], -1), state.lstm, chunk.products)
+        weights = self.attention.of_hypotheses(output, chunk.keys, state.accumulated, chunk.mask, chunk.products)
         context = (weights.to(chunk.states.dtype) @ chunk.states).flatten(2)  # [B, K, G D]
         accumulated = state.accumulated + weights * chunk.fertility
         following = LstmDecoderState(recurrent, None, context, accumulated, weights.mean(-2))

@@ -7,7 +7,7 @@ H LSTM units, G attention heads, V vocabulary, N packed labels.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Literal
 
@@ -25,6 +25,8 @@ from aedo.nn.dropout import Dropout, DropoutConfig, Share
 from aedo.nn.embedding import TargetEmbedding
 from aedo.nn.init import linear
 from aedo.nn.lstm import LstmState, ZoneoutLstm
+from aedo.nn.precision import single
+from aedo.nn.product import Products
 from aedo.nn.rates import Rate
 from aedo.nn.recurrence import Repeated
 
@@ -97,10 +99,13 @@ class LstmDecoderMemory:
     """[B, G, T] sigmoid of the inverse fertility, times one half."""
     mask: Tensor
     """[B, T] bool."""
+    products: Products = field(default_factory=Products)
+    """By which the decoder's matrices are applied, label by label."""
 
     def select(self, rows: Tensor | slice) -> LstmDecoderMemory:
         """The utterances at `rows` ([R] int64 on the memory's device)."""
-        return LstmDecoderMemory(self.states[rows], self.keys[rows], self.fertility[rows], self.mask[rows])
+        of_rows = (self.states[rows], self.keys[rows], self.fertility[rows], self.mask[rows])
+        return LstmDecoderMemory(*of_rows, self.products)
 
 
 @dataclass(frozen=True)
@@ -157,6 +162,11 @@ class LstmDecoderState:
         return self._with(new, put)
 
 
+def _applied(layer: nn.Module, x: Tensor) -> Tensor:
+    y: Tensor = layer(x)
+    return y
+
+
 class LstmDecoder(nn.Module):
     """p(label | labels before, encoder).  The input before the first label is the zero vector.
 
@@ -205,7 +215,7 @@ class LstmDecoder(nn.Module):
         Gives outputs [N, H], contexts [N, G D], and attention weights [N, G, T], these with gradients on the plain way
         only.
         """
-        if self.loop == "plain":
+        if self.loop == "plain" or self.attention.quantised:
             return self._attend_plain(entering, memory, active)
         lstm, attention = self.lstm, self.attention
         feedback = None if attention.feedback is None else attention.feedback.weight
@@ -252,8 +262,9 @@ class LstmDecoder(nn.Module):
 
     def memory(self, encoded: Encoded) -> LstmDecoderMemory:
         """Everything that does not depend on the labels."""
-        states = encoded.states
-        return LstmDecoderMemory(states, self.attention.key(states), self.attention.fertilities(states), encoded.mask)
+        states, keys = encoded.states, self.attention.key(encoded.states)
+        keys = keys if torch.is_grad_enabled() else single(keys)  # once, not at every step of a search
+        return LstmDecoderMemory(states, keys, self.attention.fertilities(states), encoded.mask)
 
     def start(self, memory: LstmDecoderMemory) -> LstmDecoderState:
         """One empty hypothesis per utterance."""
@@ -272,26 +283,27 @@ class LstmDecoder(nn.Module):
     ) -> tuple[Tensor, LstmDecoderState]:
         """One label further: labels [B, K] (None at the start) -> (logits [B, K, V], next state)."""
         batch, beam, _ = state.context.shape
+        products = memory.products
         if labels is None:
             embedded = state.context.new_zeros(batch, beam, self.embedding.embedding_dim)
         else:
             embedded = self.embedding(labels)
         entering, second = embedded, state.second
         if self.language_model is not None and second is not None:
-            entering, second = self.language_model.step(embedded, second)
-        output, recurrent = self.lstm.step(torch.cat([entering, state.context], -1), state.lstm)
-        weights = self.attention(
-            self.attention.query(output), memory.keys[:, None], state.accumulated, memory.mask[:, None]
-        )  # [B, K, G, T]
+            entering, second = self.language_model.step(embedded, second, products)
+        output, recurrent = self.lstm.step(torch.cat([entering, state.context], -1), state.lstm, products)
+        keys, mask = memory.keys[:, None], memory.mask[:, None]  # one for all hypotheses
+        weights = self.attention.of_hypotheses(output, keys, state.accumulated, mask, products)  # [B, K, G, T]
         context = (weights.flatten(1, 2).to(memory.states.dtype) @ memory.states).view(batch, beam, -1)
         accumulated = state.accumulated + weights * memory.fertility[:, None]
         if self.stacked is not None and second is not None:
-            output, second = self.stacked.step(torch.cat([output, context], -1), second)
+            output, second = self.stacked.step(torch.cat([output, context], -1), second, products)
         following = LstmDecoderState(recurrent, second, context, accumulated, weights.mean(-2))
-        return self._read_out(output, embedded, context), following
+        return self._read_out(output, embedded, context, products.layer), following
 
-    def _read_out(self, output: Tensor, embedded: Tensor, context: Tensor) -> Tensor:
-        hidden = self.readout(torch.cat([output, embedded, context], -1))
+    def _read_out(
+        self, output: Tensor, embedded: Tensor, context: Tensor, apply: Callable[[nn.Module, Tensor], Tensor] = _applied
+    ) -> Tensor:
+        hidden = apply(self.readout, torch.cat([output, embedded, context], -1))
         maxout = hidden.unflatten(-1, (-1, 2)).amax(-1)  # over adjacent pairs
-        logits: Tensor = self.output(self.readout_dropout(maxout))
-        return logits
+        return apply(self.output, self.readout_dropout(maxout))

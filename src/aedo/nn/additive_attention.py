@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
+from aedo.nn.energies import energies_of_hypotheses
 from aedo.nn.init import linear
 from aedo.nn.precision import single
+from aedo.nn.product import Products
 
 
 class AdditiveAttention(nn.Module):
@@ -36,6 +39,26 @@ class AdditiveAttention(nn.Module):
             hidden = hidden.add_(keys).add_(query[..., None, :]).tanh_()
         energies = single(self.energy(hidden)).transpose(-1, -2)
         return energies.masked_fill(~mask[..., None, :], float("-inf")).softmax(-1)
+
+    def of_hypotheses(
+        self, output: Tensor, keys: Tensor, accumulated: Tensor, mask: Tensor, products: Products
+    ) -> Tensor:
+        """The weights of K hypotheses [B, K, H, T], for a search.
+
+        output [B, K, query dim], keys [B, 1 or K, T, A], accumulated [B, K, H, T], mask [B, 1 or K, T].  Where no
+        gradients are wanted, a few hypotheses at a time.
+        """
+        query = products.layer(self.query, output)
+        if torch.is_grad_enabled() or self.quantised:
+            return self.forward(query, keys, accumulated, mask)
+        feedback = None if self.feedback is None else self.feedback.weight
+        values = energies_of_hypotheses(single(query), keys, accumulated, feedback, self.energy.weight)
+        return values.masked_fill_(~mask[..., None, :], float("-inf")).softmax(-1)
+
+    @property
+    def quantised(self) -> bool:
+        """Whether the layers were replaced by quantised ones, which have no matrices to look into."""
+        return type(self.energy) is not nn.Linear
 
     def fertilities(self, states: Tensor) -> Tensor:
         """Encoder states [..., T, D] -> [..., H, T]: how much a unit of weight counts in the feedback, up to a half."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from aedo.nn.precision import single
 
-_ELEMENTS = 1 << 21
+_ELEMENTS = 1 << 20
 """Of `inside` at a time, on a CPU: what fits into its caches."""
 
 
@@ -61,6 +61,29 @@ class Energies:
             for head, feedback in enumerate(self.feedback):
                 inside.addcmul_(accumulated[rows, head, :, None], feedback)
         return inside.sigmoid_()
+
+
+def energies_of_hypotheses(
+    query: Tensor, keys: Tensor, accumulated: Tensor, feedback: Tensor | None, energy: Tensor
+) -> Tensor:
+    """query [B, K, A], keys [B, 1 or K, T, A], accumulated [B, K, G, T], layers' feedback [A, G] and energy [G, A].
+
+    Gives [B, K, G, T], up to a constant each; a few hypotheses at a time.  Has no gradient.
+    """
+    energy, query, doubled = single(energy), 2.0 * query, 2.0 * single(keys)
+    by_feature = None if feedback is None else 2.0 * single(feedback.t())
+    hypotheses, found = query.shape[1], query.new_empty(accumulated.shape)
+    width = hypotheses if keys.is_cuda else min(hypotheses, max(1, _ELEMENTS // doubled[:, 0].numel()))
+    room = query.new_empty(len(query), width, *doubled.shape[2:])
+    for first in range(0, hypotheses, width):
+        some = slice(first, min(first + width, hypotheses))
+        own = doubled if doubled.shape[1] == 1 else doubled[:, some]
+        inside = torch.add(own, query[:, some, None], out=room[:, : some.stop - first])
+        if by_feature is not None:
+            for head, row in enumerate(by_feature):
+                inside.addcmul_(accumulated[:, some, head, :, None], row)
+        found[:, some] = by_head(inside.sigmoid_(), energy)
+    return found.mul_(2.0)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from aedo.nn.dropout import Share
 from aedo.nn.init import glorot_
 from aedo.nn.precision import single
+from aedo.nn.product import Products
 from aedo.nn.rates import rate_at
 from aedo.nn.recurrence import Repeated
 from aedo.schedule import Progress, Scheduled
@@ -53,9 +54,11 @@ class ZoneoutLstm(nn.Module):
         zeros = single(self.bias.detach()).new_zeros(*rows, self.units)
         return LstmState(zeros, zeros)
 
-    def step(self, x: Tensor, state: LstmState) -> tuple[Tensor, LstmState]:
+    def step(self, x: Tensor, state: LstmState, products: Products | None = None) -> tuple[Tensor, LstmState]:
         """One step: inputs [..., I] -> (output [..., H], next state)."""
-        return self.forward(nn.functional.linear(x, self.weight_input, self.bias), state)
+        products = products or Products()
+        gates = products(x, self.weight_input, self.bias) + products(state.hidden, self.weight_hidden)
+        return self.move(gates, state)
 
     def forward(self, gates_input: Tensor, state: LstmState) -> tuple[Tensor, LstmState]:
         """gates_input [..., 4H]: the inputs already multiplied, with bias -> (output [..., H], next state)."""
