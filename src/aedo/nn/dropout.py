@@ -48,7 +48,11 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # [B, T, D] -> [B, T, D]
         if not self.training or self.rate == 0.0:
             return x
-        return x * kept(self._mask_shape(x), self.rate, x).div_(1.0 - self.rate)
+        return x * self.keep(x)
+
+    def keep(self, x: Tensor) -> Tensor:
+        """What x is multiplied by in training, of the size of a mask."""
+        return kept(self._mask_shape(x), self.rate, x).div_(1.0 - self.rate)
 
     def _mask_shape(self, x: Tensor) -> list[int]:
         shape = list(x.shape)

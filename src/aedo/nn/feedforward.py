@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from aedo.config import Part
 from aedo.nn.dropout import Dropout, DropoutConfig
 from aedo.nn.init import linear
+from aedo.nn.sparse_feedforward import sparse_squared_relu
 from aedo.nn.width import Width
 from aedo.schedule import Scheduled
 
@@ -62,5 +63,22 @@ class FeedForward(nn.Module):
         self.hidden, self.activation, self.width, self.dropout, self.out = hidden, activation, width, dropout, out
 
     def forward(self, x: Tensor) -> Tensor:
+        if self._sparse(x):
+            keep = self.dropout.keep(x.new_empty(()).expand(*x.shape[:-1], self.hidden.out_features))
+            first, second = self.hidden, self.out
+            return sparse_squared_relu(x, first.weight, first.bias, second.weight, second.bias, keep.flatten())
         y: Tensor = self.out(self.dropout(self.width(self.activation(self.hidden(x)))))
         return y
+
+    def _sparse(self, x: Tensor) -> bool:
+        """Whether dropped units need not be computed: they are the same on all frames, and a CPU, which can tell how
+        many they are without waiting, computes them."""
+        dropout = self.dropout
+        return (
+            dropout.training
+            and dropout.rate > 0
+            and dropout.share == "batch_time"
+            and self.width.share == 1.0
+            and isinstance(self.activation, SquaredReLU)
+            and x.device.type == "cpu"
+        )
