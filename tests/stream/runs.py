@@ -14,7 +14,7 @@ from tests.stream.pieces import Samples
 from tests.stream.tiny import tiny_experiment, tiny_model
 
 
-def write_run(folder: Path, experiment: Experiment | None = None, seed: int = 5) -> RunFolder:
+def write_run(folder: Path, experiment: Experiment | None = None, seed: int = 9) -> RunFolder:
     """One checkpoint; its model is that of `tiny_engine(seed)` where no other experiment is given."""
     experiment = experiment or tiny_experiment()
     folder.mkdir()

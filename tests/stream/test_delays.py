@@ -21,7 +21,7 @@ def test_a_word_is_shown_from_when_on_it_did_not_change():
 
 
 def test_a_played_stream_says_what_a_stream_says_and_never_before_its_time():
-    samples, engine = bursts(3, 5), tiny_engine(5)
+    samples, engine = bursts(3, 9), tiny_engine(9)
     played = play(Stream(engine), samples)
     wanted = [word for r in stream_results(Stream(engine), cut(samples, [1600])) for word in r.final]
     assert [word.text for word in played.words] == [word.text for word in wanted]
@@ -44,8 +44,8 @@ def test_words_that_do_not_fit_have_no_ends():
 
 
 def test_words_that_only_the_end_made_final_have_no_delay():
-    recognizer = tiny_recognizer(5)
-    played, late = delays(recognizer, Stream(tiny_engine(5)), bursts(3, 5))
+    recognizer = tiny_recognizer(9)
+    played, late = delays(recognizer, Stream(tiny_engine(9)), bursts(3, 9))
     assert len(late) < len(played.words) or not played.words
 
 

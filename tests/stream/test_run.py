@@ -12,11 +12,12 @@ from typer.testing import CliRunner
 import aedo
 from aedo.commands import transcribe
 from aedo.errors import UserError
+from aedo.stream.run import interrupted
 from tests.stream.runs import write_pcm, write_run
 from tests.stream.tiny import bursts
 from tests.train.micro import micro_experiment
 
-SAMPLES = (bursts(4, 5).clip(-1, 1) * 32767).astype("<i2")
+SAMPLES = (bursts(4, 9).clip(-1, 1) * 32767).astype("<i2")
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +148,11 @@ def test_not_a_number_from_python_keeps_what_was_recognised(run):
 def test_int8_streams_too(run):
     results = list(aedo.load(run.path, precision="int8").stream([SAMPLES]))
     assert results[-1].ended
+
+
+def test_an_interrupt_while_waiting_for_audio_is_its_end():
+    def blocks():
+        yield 1
+        raise KeyboardInterrupt
+
+    assert list(interrupted(blocks())) == [1]

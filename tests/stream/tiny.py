@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import numpy as np
@@ -30,12 +31,13 @@ def tiny_experiment(kept: int = 3, look_ahead: int = 2, beam: int = 4, search: s
 
 
 def tiny_model(experiment: Experiment, seed: int) -> AED:
-    torch.manual_seed(seed)
     model = experiment.build_model(TOKENIZER.size)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if not name.startswith("encoder"):
-                parameter.mul_(3.0)  # or it would say the same whatever it hears
+            if parameter.dim() > 1:  # from the name: the same whatever the order in which parts draw their parameters
+                generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {name}".encode()))
+                scale = (1.0 if name.startswith("encoder") else 3.0) / parameter[0].numel() ** 0.5
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale)
         model.decoder.output.bias[[0, 2]] += 2.0  # ends of chunks, and the blank between words
     return model
 
