@@ -92,6 +92,22 @@ def test_a_recurrent_frontend_counts_both_directions() -> None:
     assert work.frontend == 2 * 98 * 4 * 5 * 5 + 2 * 33 * 4 * 5 * (10 + 5) + 17 * 10 * 8
 
 
+def test_chunks_are_heard_with_what_they_share_and_attended_to_one_by_one() -> None:
+    streaming = {"kept": 3, "look_ahead": 2, "history": 1}
+    tree = micro_experiment().model_dump()
+    tree["encoder"]["streaming"] = streaming
+    tree["decoder"]["weight_feedback"] = False
+    work = work_of(Experiment.model_validate(tree), VOCABULARY, [(SAMPLES, LABELS)])
+    chunks, each, dim = 6, 5, 8  # 98 feature frames, a chunk every 18; of 30 feature frames, 5 encoder frames
+    assert work.first == chunks * 30 * 80 * 9 * 2
+    frames, pairs = chunks * each, each * (chunks * each + 5 * 3)
+    block = frames * dim * (2 * 2 * 8 + 4 * dim + 33 + 2 * dim + 4 + dim) + 2 * pairs * dim
+    assert work.encoder == 2 * block
+    assert work.ctc == 2 * FRAMES[-1] * dim * (VOCABULARY + 1)
+    step = 4 * 8 * (4 + dim + 8) + 8 * 4 + 3 * (4 + dim) + (8 + 4 + dim) * 4 + 2 * VOCABULARY
+    assert work.decoder == FRAMES[-1] * dim * 4 + (LABELS + chunks) * step
+
+
 def test_a_training_needs_everything_three_times_but_no_gradient_of_the_features() -> None:
     work = work_of(micro_experiment(), VOCABULARY, [(SAMPLES, LABELS)])
     forward = work.first + work.frontend + work.encoder + work.ctc + work.decoder

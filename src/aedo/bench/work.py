@@ -67,13 +67,22 @@ def search_work(experiment: Experiment, vocabulary: int, frames: int, steps: int
 
 
 def _of_utterance(e: Experiment, vocabulary: int, samples: int, labels: int) -> Work:
-    frames = max(0, (samples - e.features.window) // e.features.hop + 1)
-    features = frames * (e.features.fft // 2 + 1) * e.features.dim
-    first, frontend, frames = _frontend(e, frames)
+    heard = max(0, (samples - e.features.window) // e.features.hop + 1)
+    features = heard * (e.features.fft // 2 + 1) * e.features.dim
+    first, frontend, frames = _frontend(e, heard)
+    if e.streaming is None:
+        pairs = frames * (frames if e.encoder.chunk is None else min(frames, e.encoder.chunk))
+        encoder, decoder = _encoder(e.encoder, frames, pairs), _decoder(e, vocabulary, frames, labels + 1)
+    else:
+        chunked, stride = e.streaming, e.streaming.kept * e.frontend.downsampling
+        chunks = -(-heard // stride)
+        first, frontend, _ = (chunks * n for n in _frontend(e, chunked.frames * e.frontend.downsampling))
+        past = sum(min(chunk, chunked.history) for chunk in range(chunks)) * chunked.kept
+        pairs = chunked.frames * (chunks * chunked.frames + past)
+        encoder = _encoder(e.encoder, chunks * chunked.frames, pairs)
+        decoder = _decoder(e, vocabulary, frames, labels + chunks, chunked.kept)
     ctc = len(e.ctc.layers) * frames * e.encoder.dim * (vocabulary + 1)
-    return Work(
-        features, first, frontend, _encoder(e.encoder, frames), ctc, _decoder(e, vocabulary, frames, labels + 1)
-    )
+    return Work(features, first, frontend, encoder, ctc, decoder)
 
 
 def _frontend(e: Experiment, frames: int) -> tuple[int, int, int]:
@@ -111,14 +120,15 @@ def _feed_forward(config: FeedForwardConfig, dim: int) -> int:
     return dim * config.dim * (3 if config.activation == "swiglu" else 2)
 
 
-def _encoder(config: StackConfig, frames: int) -> int:
-    dim, pairs = config.dim, frames * (frames if config.chunk is None else min(frames, config.chunk))
+def _encoder(config: StackConfig, frames: int, pairs: int) -> int:
+    """`pairs`: of queries and keys that see each other."""
+    dim = config.dim
     block = frames * (2 * _feed_forward(config.feed_forward, dim) + 4 * dim * dim) + 2 * pairs * dim
     position = config.attention.position
     if isinstance(position, ClippedPositionsConfig):
         block += frames * min(2 * position.clip + 1, 2 * frames - 1) * dim  # queries with all distances told apart
     elif isinstance(position, TransformerXLPositionsConfig):
-        block += (2 * frames - 1) * dim * dim + pairs * dim
+        block += (2 * frames - 1) * dim * dim + pairs * dim  # vectors of all distances, scores of those seen
     if isinstance(config, ConformerConfig):
         block += frames * (2 * dim * dim + config.convolution.kernel * dim + dim * dim)
     elif isinstance(config, EBranchformerConfig):
@@ -128,18 +138,20 @@ def _encoder(config: StackConfig, frames: int) -> int:
     return config.layers * block
 
 
-def _decoder(e: Experiment, vocabulary: int, frames: int, labels: int) -> int:
+def _decoder(e: Experiment, vocabulary: int, frames: int, labels: int, seen: int | None = None) -> int:
+    """`seen`: frames that a label attends to; None: all."""
     config, dim = e.decoder, e.encoder.dim
     if config is None:
         return 0
     if isinstance(config, TransformerDecoderConfig):
         return _transformer(config, dim, vocabulary, frames, labels)
-    return _lstm_memory(config, dim, frames) + labels * _lstm_step(config, dim, vocabulary, frames)
+    each = _lstm_step(config, dim, vocabulary, frames if seen is None else seen)
+    return _lstm_memory(config, dim, frames) + labels * each
 
 
 def _lstm_memory(config: LstmDecoderConfig, dim: int, frames: int) -> int:
     """Once for an utterance."""
-    return frames * dim * (config.attention_dim + config.attention_heads)
+    return frames * dim * (config.attention_dim + config.attention_heads * config.weight_feedback)
 
 
 def _lstm_step(config: LstmDecoderConfig, dim: int, vocabulary: int, frames: int) -> int:
@@ -147,7 +159,8 @@ def _lstm_step(config: LstmDecoderConfig, dim: int, vocabulary: int, frames: int
     units, embedding, context = config.lstm_dim, config.embedding_dim, config.attention_heads * dim
     gates = 4 * units * ((units if config.second == "language_model" else embedding) + context + units)
     second = {"none": 0, "stacked": units + context + units, "language_model": embedding + units}[config.second]
-    attention = units * config.attention_dim + frames * config.attention_heads * (2 * config.attention_dim + dim)
+    inner = config.attention_dim * (2 if config.weight_feedback else 1)  # energies, and the feedback of the weights
+    attention = units * config.attention_dim + frames * config.attention_heads * (inner + dim)
     readout = (units + embedding + context) * config.readout_dim + config.readout_dim // 2 * vocabulary
     return gates + 4 * units * second + attention + readout
 
