@@ -37,6 +37,8 @@ class CtcPrefixState:
     """[R, K, T + 1] float64, n."""
     blank: Tensor
     """[R, K, T + 1] float64, b."""
+    either: Tensor
+    """[R, K, T + 1] float64, both."""
     last: Tensor
     """[R, K] the last label, -1 of the empty hypothesis."""
     score: Tensor
@@ -45,14 +47,14 @@ class CtcPrefixState:
     def gather(self, rows: Tensor, back: Tensor) -> CtcPrefixState:
         """The hypotheses `back` ([R, K'] int64) of the utterances `rows` ([R] int64)."""
         at = (rows[:, None], back)
-        return CtcPrefixState(self.label[at], self.blank[at], self.last[at], self.score[at])
+        return CtcPrefixState(self.label[at], self.blank[at], self.either[at], self.last[at], self.score[at])
 
     def where(self, taken: Tensor, other: CtcPrefixState) -> CtcPrefixState:
         """These hypotheses where `taken` [R, K], elsewhere the others."""
-        label = torch.where(taken[..., None], self.label, other.label)
-        blank = torch.where(taken[..., None], self.blank, other.blank)
+        pairs = (self.label, other.label), (self.blank, other.blank), (self.either, other.either)
+        label, blank, either = (torch.where(taken[..., None], one, two) for one, two in pairs)
         last, score = torch.where(taken, self.last, other.last), torch.where(taken, self.score, other.score)
-        return CtcPrefixState(label, blank, last, score)
+        return CtcPrefixState(label, blank, either, last, score)
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ class CtcPrefix:
         """One empty hypothesis per utterance."""
         blank = self.blank_sums[:, None]
         last = torch.full((len(blank), 1), -1, device=blank.device)
-        return CtcPrefixState(torch.full_like(blank, float("-inf")), blank, last, torch.zeros_like(blank[..., 0]))
+        never = torch.full_like(blank, float("-inf"))
+        return CtcPrefixState(never, blank, blank, last, torch.zeros_like(blank[..., 0]))
 
     def go_on(self, label: Tensor, blank: Tensor, last: Tensor) -> CtcPrefixState:
         """Hypotheses that go on from frames before these: n and b behind those frames, [R, K], and the last labels."""
@@ -100,14 +103,16 @@ class CtcPrefix:
         labels = torch.cat([label[..., None], label[..., None] + here.cumsum(-1)], -1)
         blanks = self.blank_sums[:, None]
         entering = torch.cat([blank[..., None], (labels - blanks)[..., :-1]], -1)
-        return CtcPrefixState(labels, blanks + entering.logcumsumexp(-1), last, torch.logaddexp(label, blank))
+        behind = blanks + entering.logcumsumexp(-1)
+        return CtcPrefixState(labels, behind, torch.logaddexp(behind, labels), last, torch.logaddexp(label, blank))
 
     def score(self, candidates: Tensor, state: CtcPrefixState) -> Tensor:
         """What each candidate [R, K, W] adds to the log probability, [R, K, W] float64; EOS: that of ending here."""
         rows = torch.arange(len(candidates), device=candidates.device)[:, None, None]
         scores = (self._before(candidates, state) + self.by_label[rows, candidates].double()).logsumexp(-1)
-        whole = torch.logaddexp(state.blank[..., -1], state.label[..., -1])
-        added = torch.where(candidates == EOS, whole[..., None], scores) - state.score[..., None].clamp_min(_NEVER)
+        added = torch.where(candidates == EOS, state.either[..., -1:], scores) - state.score[..., None].clamp_min(
+            _NEVER
+        )
         return added.masked_fill(added < _IMPOSSIBLE / 2, float("-inf"))
 
     def score_all(self, state: CtcPrefixState) -> Tensor:
@@ -115,12 +120,14 @@ class CtcPrefix:
 
         In float32 labels that are e^80 times less likely than the hypothesis itself are impossible.
         """
-        either = torch.logaddexp(state.blank, state.label)  # [R, K, T + 1]
-        top = either[..., :-1].amax(-1, keepdim=True).clamp_min(_NEVER)
-        share = (either[..., :-1] - top).exp().to(self.linear.dtype)
-        scores = (share @ self.linear).log() + (top - state.score[..., None].clamp_min(_NEVER)).to(self.linear.dtype)
-        special = torch.stack([torch.full_like(state.last, EOS), state.last.clamp_min(EOS)], -1)
-        return scores.scatter(-1, special, self.score(special, state).to(scores.dtype))
+        rows, kind = torch.arange(len(state.last), device=state.last.device)[:, None], self.linear.dtype
+        before, base = state.either[..., :-1], state.score[..., None].clamp_min(_NEVER)
+        top = before.amax(-1, keepdim=True).clamp_min(_NEVER)
+        scores = ((before - top).exp_().to(kind) @ self.linear).log_().add_((top - base).to(kind))
+        again = (state.blank[..., :-1] + self.by_label[rows, state.last.clamp_min(EOS)]).logsumexp(-1, keepdim=True)
+        scores.scatter_(-1, state.last.clamp_min(EOS)[..., None], (again - base).to(kind))
+        scores[..., EOS] = (state.either[..., -1] - base[..., 0]).to(kind)  # also where nothing is to be repeated
+        return scores.masked_fill_(scores < _IMPOSSIBLE / 2, float("-inf"))
 
     def advance(self, labels: Tensor, state: CtcPrefixState) -> CtcPrefixState:
         """The state of the hypotheses with labels [R, K] behind them; an EOS makes it meaningless."""
@@ -131,13 +138,12 @@ class CtcPrefix:
         label = _shifted(sums + (before - sums + here).logcumsumexp(-1))
         blanks = self.blank_sums[:, None]
         blank = _shifted(blanks[..., 1:] + (label - blanks)[..., :-1].logcumsumexp(-1))
-        return CtcPrefixState(label, blank, labels, (before + here).logsumexp(-1))
+        return CtcPrefixState(label, blank, torch.logaddexp(blank, label), labels, (before + here).logsumexp(-1))
 
     def _before(self, labels: Tensor, state: CtcPrefixState) -> Tensor:
         """f_t, t = 0 .. T - 1, of candidates [R, K, W] -> [R, K, W, T]."""
-        either = torch.logaddexp(state.blank, state.label)[..., None, :-1]
         repeats = (labels == state.last[..., None])[..., None]
-        return torch.where(repeats, state.blank[..., None, :-1], either)
+        return torch.where(repeats, state.blank[..., None, :-1], state.either[..., None, :-1])
 
 
 def _shifted(x: Tensor) -> Tensor:

@@ -116,21 +116,26 @@ def _extended(
     sums = ahead
     if ctc is not None and prefix is not None:
         sums = ahead + ctc_scale * ctc.score_all(prefix).to(ahead.dtype)
-    most = min(beam if labels is None else labels, ahead.shape[-1] - 1)  # the best of all are among those of each
-    others = sums[..., EOS + 1 :].topk(most, -1)
-    candidates = torch.nn.functional.pad(others.indices + EOS + 1, (1, 0), value=EOS)  # [R, K, 1 + W]
-    if ctc is None or prefix is None or labels is None:
-        added = torch.cat([sums[..., EOS : EOS + 1], others.values], -1)
-    else:
-        added = ahead.gather(-1, candidates) + ctc_scale * ctc.score(candidates, prefix).to(ahead.dtype)
     # An ended hypothesis goes on in one way, at no cost; the last step is for EOS alone.
-    added[..., 1:] = added[..., 1:].masked_fill((old.ended | ~may_go_on[:, None])[..., None], nothing)
-    added[..., 0] = added[..., 0].masked_fill(old.ended, 0.0)
-
-    totals = (old.scores[..., None] + added).flatten(1)
-    scores, chosen = totals.topk(min(beam, totals.shape[1]))
-    back = chosen.div(candidates.shape[-1], rounding_mode="floor")
-    label = candidates.flatten(1).gather(1, chosen)
+    blocked = (old.ended | ~may_go_on[:, None])[..., None]
+    if labels is None or ctc is None or prefix is None:
+        others = torch.arange(ahead.shape[-1], device=ahead.device) != EOS
+        added = sums.masked_fill(blocked & others, nothing)
+        added[..., EOS].masked_fill_(old.ended, 0.0)
+        totals = (old.scores[..., None] + added).flatten(1)
+        scores, chosen = totals.topk(min(beam, totals.shape[1]))
+        back = chosen.div(ahead.shape[-1], rounding_mode="floor")
+        label = chosen - back * ahead.shape[-1]
+    else:
+        best = sums[..., EOS + 1 :].topk(min(labels, ahead.shape[-1] - 1), -1).indices + EOS + 1
+        candidates = torch.nn.functional.pad(best, (1, 0), value=EOS)  # [R, K, 1 + W]
+        added = ahead.gather(-1, candidates) + ctc_scale * ctc.score(candidates, prefix).to(ahead.dtype)
+        added[..., 1:] = added[..., 1:].masked_fill(blocked, nothing)
+        added[..., 0] = added[..., 0].masked_fill(old.ended, 0.0)
+        totals = (old.scores[..., None] + added).flatten(1)
+        scores, chosen = totals.topk(min(beam, totals.shape[1]))
+        back = chosen.div(candidates.shape[-1], rounding_mode="floor")
+        label = candidates.flatten(1).gather(1, chosen)
     ended = label == EOS
     history = old.labels.gather(1, back[..., None].expand(-1, -1, old.labels.shape[-1]))
     return (
