@@ -65,7 +65,7 @@ class AED(nn.Module):
         path of its last CTC head.
         """
         encoded = self.encode(features)
-        logits = {layer: self.ctc_heads.of(layer)(encoded.layers[layer]) for layer in self.ctc_layers}
+        logits = {layer: self.ctc_heads.logits(layer, encoded.layers[layer]) for layer in self.ctc_layers}
         if self.decoder is None:
             return Outputs(encoded, logits, None)
         last = logits[self.ctc_layers[-1]] if self.ctc_layers else None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from torch import nn
+from torch import Tensor, nn
+
+from aedo.nn.aligned import aligned
 
 
 class CtcHeads(nn.ModuleDict):
@@ -17,3 +19,8 @@ class CtcHeads(nn.ModuleDict):
     def of(self, layer: int) -> nn.Module:
         """The head of an encoder layer."""
         return self[str(layer)] if str(layer) in self else self["shared"]
+
+    def logits(self, layer: int, states: Tensor) -> Tensor:
+        """Those of an encoder layer's output: [B, T, D] -> [B, T, V + 1]."""
+        head = self.of(layer)
+        return aligned(head, states) if self.training else head(states)  # type: ignore[no-any-return]
