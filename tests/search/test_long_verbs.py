@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ from typer.testing import CliRunner
 
 import aedo
 from aedo.commands import align, calibrate, transcribe
+from aedo.data.manifest import Manifest
 from aedo.errors import UserError
 from aedo.run import RunFolder
-from aedo.score.calibrate import right_words
+from aedo.score.calibrate import left_out_together, right_words
+from aedo.score.decode import SetOfCuts
 from tests.score.runs import TEXTS, write_data
 from tests.search.speech import write_outspoken_run, write_talk
 
@@ -172,3 +175,10 @@ def test_load_gives_a_transcriber_in_three_lines(run: RunFolder, talk: Path) -> 
 def test_importing_aedo_imports_nothing_heavy() -> None:
     code = "import sys, aedo; aedo.load; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_words_of_a_speaker_are_left_out_of_the_fit_together(data: Path) -> None:
+    cuts = SetOfCuts.read(Manifest.open(data, "dev"), "dev", data)
+    assert left_out_together(cuts, [0, 0, 1, 2, 3]) == ([0, 0, 1, 0, 1], "speakers")
+    alone = replace(cuts, cuts=[cuts.cuts[0], cuts.cuts[2]])
+    assert left_out_together(alone, [0, 0, 1]) == ([0, 0, 1], "utterances"), "of a single speaker"

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
         """Fit the confidence of words to what is right and wrong on a set, and write it into the run folder.
 
         `aedo transcribe` then uses it with the same checkpoint and search. The numbers printed are of words left out of
-        the fit in turn.
+        the fit in turn, with all words of their speaker; `aedo report` draws them.
         """
         from rich.console import Console
         from rich.progress import Progress
@@ -54,7 +54,8 @@ def _summary(findings: dict[str, Any]) -> str:
     curve = [(f"{row['confidence']:.3f}", f"{row['right']:.3f}", str(row["words"])) for row in after["curve"]]
     return "\n".join(
         [
-            f"{findings['words']} words, {findings['wrong']} of them wrong",
+            f"{findings['words']} words, {findings['wrong']} of them wrong; "
+            f"each judged by a fit without its {findings['left_out'].rstrip('s')}",
             table(heads, rows),
             "",
             table(("confidence", "right", "words"), curve),

@@ -21,6 +21,7 @@ from aedo.report.compare import Comparisons, compare_runs
 from aedo.report.forest import forests
 from aedo.report.gather import Run, SetResult, gather
 from aedo.report.overlays import beside_baseline, keys, overlays
+from aedo.report.reliability import Reliability, reliability
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class Section:
     speakers: list[tables.Speaker]
     worst: list[tuple[str, list[tables.Shown]]]
     """By set."""
+    reliability: Reliability | None
+    """Of the words' confidence; None where it was not calibrated."""
     pictures: list[Any]
     no_pictures: str
     """Why there are none; empty where there are."""
@@ -129,6 +132,7 @@ def _section(run: Run, key: str, options: Options, budget: Budget) -> Section:
         tables.frequent_errors(run),
         tables.hardest_speakers(run),
         [(result.name, tables.worst(result, options.worst, budget)) for result in main],
+        reliability(run, key),
         pictures,
         reason,
     )

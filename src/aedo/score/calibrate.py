@@ -21,7 +21,8 @@ _FOLDS = 5
 class Fitted:
     calibration: Calibration
     findings: dict[str, Any]
-    """words, errors, and reliability `before` and `after`; `after` is cross-validated: of words not fitted to."""
+    """words, errors, and reliability `before` and `after`; `after` is cross-validated: of words not fitted to, and
+    neither were others of their speaker (`left_out`: speakers, or utterances where no two speakers are known)."""
 
 
 def right_words(ref: Sequence[str], hyp: Sequence[str]) -> list[bool]:
@@ -41,7 +42,7 @@ def calibrate(
     """
     evidence: list[Evidence] = []
     right: list[bool] = []
-    groups: list[int] = []
+    numbers: list[int] = []
     config = transcriber.recognizer.config
     for chosen in batches([cut.num_samples for cut in cuts.cuts], config.max_samples, config.max_utterances):
         usable = []
@@ -59,17 +60,31 @@ def calibrate(
             ref = (cuts.cuts[number].supervisions[0].text or "").split()
             right += right_words(ref, [word.text for word in heard.words])
             evidence += [word.evidence for word in heard.words]
-            groups += [number] * len(heard.words)
+            numbers += [number] * len(heard.words)
     if sum(right) < 10 or len(right) - sum(right) < 10:
         raise UserError(
             f"{cuts.data}: {cuts.name} gives {len(right)} recognised words, {len(right) - sum(right)} of them wrong: "
             "confidence is fitted to at least ten right and ten wrong ones; give a larger --set"
         )
+    groups, left_out = left_out_together(cuts, numbers)
     calibration = Calibration.fit(evidence, right, made_from)
     findings = {
         "words": len(right),
         "wrong": len(right) - sum(right),
+        "left_out": left_out,
         "before": reliability([raw_confidence(one) for one in evidence], right),
         "after": reliability(cross_validated(evidence, right, groups, _FOLDS), right),
     }
     return Fitted(calibration, findings)
+
+
+def left_out_together(cuts: SetOfCuts, numbers: Sequence[int]) -> tuple[list[int], str]:
+    """Words that are left out of a fit together: those of a speaker, or of an utterance where no two are known.
+
+    numbers: of the utterance of each word.
+    """
+    speakers = [str(cut.supervisions[0].speaker or "") for cut in cuts.cuts]
+    known = sorted({speakers[number] for number in numbers})
+    if len(known) < 2 or "" in known:
+        return list(numbers), "utterances"
+    return [known.index(speakers[number]) for number in numbers], "speakers"

@@ -23,6 +23,7 @@ from aedo.search.ctc import ctc_greedy
 from aedo.search.doubts import doubt
 from aedo.search.evidence import Spoken, decoder_log_probs, padded, spoken_words
 from aedo.search.heard import heard_parts
+from aedo.search.memory import give_back
 from aedo.search.precision import computing
 from aedo.search.recognize import Recognition, Recognizer, batches
 from aedo.search.segments import Cutting, Piece, Samples, speech_pieces
@@ -149,12 +150,10 @@ class Transcriber:
         else:
             stream = stream_array(audio, rate if sample_rate is None else sample_rate, rate)
         counter = _Counter(stream, rate, progress)
-        found = [
-            segment
-            for group in _groups(speech_pieces(counter, rate, self.cutting), self.recognizer.config.max_samples)
-            for segment in self._recognized(group)
-            if segment.words
-        ]
+        found: list[Segment] = []
+        for group in _groups(speech_pieces(counter, rate, self.cutting), self.recognizer.config.max_samples):
+            found += [segment for segment in self._recognized(group) if segment.words]
+            give_back()
         return Transcript(tuple(found), counter.samples / rate, self.calibration is not None)
 
     def _recognized(self, pieces: Sequence[Piece]) -> list[Segment]:
