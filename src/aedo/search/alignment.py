@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from aedo.nn.ctc_path import best_path
 from aedo.nn.masks import length_mask
 
 BLANK = -1
@@ -54,11 +55,7 @@ def align(log_probs: Tensor, lengths: Tensor, labels: Tensor, label_lengths: Ten
     sums.
     """
     device, frames = log_probs.device, log_probs.shape[1]
-    ids = torch.full((len(labels), 2 * labels.shape[1] + 1), log_probs.shape[-1] - 1, device=device)  # [B, S]
-    ids[:, 1::2] = labels.to(device)
-    scores = log_probs.float().gather(2, ids[:, None].expand(-1, frames, -1))  # [B, T, S]
-    final = (2 * label_lengths).to(device)  # [B], the last blank
-    path, totals = _best_path(scores, lengths.to(device), _skips(ids), final)
+    path, scores, totals = best_path(log_probs, lengths, labels, label_lengths)
     fits = (totals > float("-inf")) & (lengths > 0).to(device)
     valid = length_mask(lengths, frames, device) & fits[:, None] & (path % 2 == 1)
     positions = torch.where(valid, path.div(2, rounding_mode="floor"), BLANK)
@@ -66,37 +63,6 @@ def align(log_probs: Tensor, lengths: Tensor, labels: Tensor, label_lengths: Ten
     starts, stops, peaks = _spans(positions, on_path, labels.shape[1])
     totals = totals.masked_fill(~fits, float("-inf"))
     return Alignment(positions.cpu(), starts.cpu(), stops.cpu(), peaks.cpu(), totals.cpu())
-
-
-def _skips(ids: Tensor) -> Tensor:
-    """[B, S] bool: states that may follow the last but one, the blank between two different labels being left out."""
-    skips = torch.zeros_like(ids, dtype=torch.bool)
-    skips[:, 3::2] = ids[:, 3::2] != ids[:, 1:-2:2]
-    return skips
-
-
-def _best_path(scores: Tensor, lengths: Tensor, skips: Tensor, final: Tensor) -> tuple[Tensor, Tensor]:
-    """States [B, T] of the best paths (those behind the end repeat the last) and their log probabilities [B]."""
-    batch, frames, states = scores.shape
-    least = float("-inf")
-    best = torch.full((batch, states), least, device=scores.device)
-    best[:, :2] = scores[:, 0, :2]
-    back = torch.zeros(frames, batch, states, dtype=torch.uint8, device=scores.device)
-    for frame in range(1, frames):
-        before = torch.nn.functional.pad(best, (2, 0), value=least)
-        arrivals = torch.stack((best, before[:, 1:-1], before[:, :-2].masked_fill(~skips, least)))  # [3, B, S]
-        values, steps = arrivals.max(0)
-        running = (frame < lengths)[:, None]
-        best = torch.where(running, values + scores[:, frame], best)
-        back[frame] = torch.where(running, steps, 0)
-    ends = torch.stack((final, (final - 1).clamp_min(0)))  # [2, B]: the last blank, the last label
-    totals, which = best.gather(1, ends.T).max(1)
-    state = ends.gather(0, which[None])[0]
-    path = []
-    for frame in range(frames - 1, -1, -1):
-        path.append(state)
-        state = state - back[frame].gather(1, state[:, None])[:, 0]
-    return torch.stack(path[::-1], 1), totals
 
 
 def _spans(positions: Tensor, on_path: Tensor, labels: int) -> tuple[Tensor, Tensor, Tensor]:

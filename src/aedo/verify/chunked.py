@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -28,9 +27,8 @@ from aedo.model.chunked_decoder import ChunkedLstmDecoder
 from aedo.model.chunked_labels import chunks_of
 from aedo.model.labels import Labels
 from aedo.schedule import START
-from aedo.search.chunked_reference import chunked_reference_search
-from aedo.verify.beams import Expected, compare_beams, listed, rows_of
 from aedo.verify.check import VALUE, Check, relative
+from aedo.verify.chunked_beams import beam_checks
 from aedo.verify.describe import Description, compare
 from aedo.verify.describe_parts import numbers
 from aedo.verify.folder import Array, GoldenFolder, arrays_of, json_of
@@ -59,8 +57,6 @@ INSIDE = {
     "conv_block": "convolution",
 }
 """Parts of a block, by the names in the folder of what they give out."""
-MODE = re.compile(r"(batch|single)(_beam(\d+)|_length_norm_(\d+)|_max_seq_len_(\d+))?")
-"""Of beam.json: what differs from its beam_size, exponent 0 and no limit."""
 
 
 class _Inputs(NamedTuple):
@@ -86,7 +82,7 @@ def checks(folder: GoldenFolder) -> Iterator[Check]:
     inputs, reference = _inputs(folder), folder.outputs
     with torch.no_grad():
         yield from _values(experiment, model.eval(), inputs, reference, "")
-    yield from _beams(model, inputs, folder.beams, folder.path / "beam.json", "")
+    yield from beam_checks(model, inputs.audio, inputs.lengths, folder.beams, folder.path / "beam.json", "")
     for path in sorted(folder.path.glob("outputs-bv*.npz")):  # the same weights under an older behaviour
         version = path.stem.removeprefix("outputs-bv")
         older = _experiment(folder, state, int(version))
@@ -94,7 +90,8 @@ def checks(folder: GoldenFolder) -> Iterator[Check]:
             yield from _values(older, _model(older, state, folder).eval(), inputs, arrays_of(path), f"bv{version}/")
         beams = path.with_name(f"beam-bv{version}.json")
         if beams.is_file():
-            yield from _beams(_model(older, state, folder).eval(), inputs, json_of(beams), beams, f"bv{version}/")
+            older_model = _model(older, state, folder).eval()
+            yield from beam_checks(older_model, inputs.audio, inputs.lengths, json_of(beams), beams, f"bv{version}/")
     yield from _training(experiment, without_randomness(model), inputs, reference)
 
 
@@ -314,42 +311,3 @@ def _training(experiment: Experiment, model: AED, inputs: _Inputs, reference: Ma
     }
     yield from gradient_checks(model, totals, moved)
     yield from statistics_checks(model, moved)
-
-
-def _beams(model: AED, inputs: _Inputs, beams: dict[str, Any], where: Path, prefix: str) -> Iterator[Check]:
-    """The modes of beam.json, each by the original's search."""
-    size = beams.get("beam_size")
-    for mode in beams:
-        found = MODE.fullmatch(mode)
-        if found is None:
-            continue
-        kind, _, beam, exponent, limit = found.groups()
-        expected = [[_hypothesis(where, h) for h in row] for row in rows_of(where, mode, beams, len(inputs.audio))]
-        if not isinstance(size, int) or size < 1:
-            raise UserError(f"{where}: beam_size must be a positive integer, not {size!r}")
-        settings = (int(beam or size), float(exponent or 0), None if limit is None else int(limit))
-        ours: list[list[Expected]] = []
-        rows = [slice(i, i + 1) for i in range(len(expected))] if kind == "single" else [slice(None)]
-        for row in rows:
-            ours += _searched(model, inputs.audio[row], inputs.lengths[row], *settings)
-        difference, note = compare_beams(ours, expected)
-        yield Check("beams", prefix + mode, difference, VALUE, note)
-
-
-@torch.inference_mode()
-def _searched(
-    model: AED, audio: Tensor, lengths: Tensor, beam: int, exponent: float, limit: int | None
-) -> list[list[Expected]]:
-    assert isinstance(model.decoder, ChunkedLstmDecoder)
-    encoded = model.encode(model.features(audio[:, : int(lengths.max())], lengths))
-    limits = encoded.lengths if limit is None else torch.full_like(encoded.lengths, limit)
-    memory = model.decoder.memory(encoded)
-    return listed(chunked_reference_search(model.decoder, memory, limits, beam=beam, length_normalization=exponent))
-
-
-def _hypothesis(where: Path, entry: Any) -> Expected:
-    try:
-        labels = tuple(int(label) for label in entry["labels_with_eoc"])
-        return Expected(labels, int(entry["length"]), float(entry["score"]))
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"{where}: a hypothesis needs labels_with_eoc, length, score; found {entry!r:.100}") from None
