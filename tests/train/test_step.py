@@ -190,8 +190,9 @@ def test_position_counts_micro_steps_updates_and_the_part_of_the_sub_epoch() -> 
         {"encoder.attention.dropout_share": "all_but_keys", "encoder.chunk": 4, "ctc.eos": True},
         {"encoder.attention.position": TransformerXLPositionsConfig(), "frontend.padding": "batch"},
         {"ctc.label_smoothing": 0.1, "loss.normalization": "accumulated", "features.normalize": RunningNormConfig()},
+        {"encoder.streaming": {"kept": 3, "look_ahead": 2}, "decoder.weight_feedback": False},
     ],
-    ids=["default", "masks per element", "chunks", "transformer-xl", "smoothed"],
+    ids=["default", "masks per element", "chunks", "transformer-xl", "smoothed", "streaming"],
 )
 def test_a_micro_step_never_waits_for_the_device(changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """On the meta device, which has shapes but no values: whatever read one back would raise.
