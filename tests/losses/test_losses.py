@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import aedo.losses.cross_entropy
 from aedo.conventions import EOS
 from aedo.losses.cross_entropy import cross_entropy
 from aedo.losses.ctc import CtcConfig, collapse, ctc_loss, label_errors
@@ -71,6 +72,31 @@ def test_cross_entropy_and_distributions_are_smoothed_alike(excluded: int | None
     torch.testing.assert_close(soft.sum(-1), torch.ones(5))
     (expected,) = torch.autograd.grad(-(soft * logits.log_softmax(-1)).sum(), logits)
     torch.testing.assert_close(ours, expected)
+
+
+@pytest.mark.parametrize("excluded", [None, EOS])
+@pytest.mark.parametrize("elements", [1, 12, 1000])
+def test_rows_of_cross_entropy_may_be_computed_a_few_at_a_time(
+    elements: int, excluded: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    logits, targets = torch.randn(7, 5, dtype=torch.float64, requires_grad=True), torch.randint(0, 5, (7,))
+    factor = torch.rand(7, dtype=torch.float64)
+    soft = smoothed(torch.eye(5, dtype=torch.float64), 0.2, excluded)[targets]
+    (expected,) = torch.autograd.grad(-(soft * logits.log_softmax(-1) * factor[:, None]).sum(), logits)
+    monkeypatch.setattr(aedo.losses.cross_entropy, "_ELEMENTS", elements)
+    (ours,) = torch.autograd.grad((cross_entropy(logits, targets, 0.2, excluded) * factor).sum(), logits)
+    torch.testing.assert_close(ours, expected)
+
+
+def test_cross_entropy_keeps_nothing_but_what_it_is_given() -> None:
+    logits, targets = torch.randn(3, 5).bfloat16().requires_grad_(), torch.tensor([1, 0, 4])
+    kept: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):  # type: ignore[func-returns-value]
+        loss = cross_entropy(logits, targets, 0.1)
+    assert [x.data_ptr() for x in kept] == [logits.data_ptr(), targets.data_ptr()]
+    (gradient,) = torch.autograd.grad(loss.sum(), logits)
+    assert gradient.dtype == torch.bfloat16
 
 
 def test_ctc_sums_over_every_path() -> None:

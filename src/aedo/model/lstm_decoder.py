@@ -305,5 +305,5 @@ class LstmDecoder(nn.Module):
         self, output: Tensor, embedded: Tensor, context: Tensor, apply: Callable[[nn.Module, Tensor], Tensor] = _applied
     ) -> Tensor:
         hidden = apply(self.readout, torch.cat([output, embedded, context], -1))
-        maxout = hidden.unflatten(-1, (-1, 2)).amax(-1)  # over adjacent pairs
+        maxout = hidden.view(*hidden.shape[:-1], -1, 2).amax(-1)  # over adjacent pairs
         return apply(self.output, self.readout_dropout(maxout))

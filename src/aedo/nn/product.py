@@ -55,7 +55,7 @@ class Products:
 
 def _found() -> Callable[..., Tensor] | None:
     """torch's entry to oneDNN's product; None where there is none, or where another machine's build has it."""
-    if platform.machine().lower() not in ("x86_64", "amd64") or not torch.backends.mkldnn.is_available():
+    if platform.machine().lower() not in ("x86_64", "amd64") or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return None
     entry: Callable[..., Tensor] | None = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
     return entry
