@@ -5,7 +5,7 @@ from aedo.data.audio import AudioConfig
 from aedo.errors import UserError
 from aedo.search.recognize import Recognizer
 from aedo.stream.engine import StreamEngine
-from tests.stream.tiny import TOKENIZER, tiny_engine, tiny_recognizer
+from tests.stream.tiny import TOKENIZER, tiny_engine, tiny_experiment, tiny_model, tiny_recognizer
 from tests.train.micro import micro_experiment
 
 
@@ -20,6 +20,20 @@ def test_a_model_that_hears_utterances_whole_is_refused_with_what_to_train():
     experiment = micro_experiment()
     recognizer = Recognizer(experiment.build_model(TOKENIZER.size), TOKENIZER, experiment.search)
     with pytest.raises(UserError, match=r"an4-stream.*chunkaed20_15"):
+        StreamEngine(recognizer, AudioConfig(peak_normalize=False))
+
+
+def test_a_chunked_model_without_a_decoder_is_refused_for_that():
+    experiment = tiny_experiment(search="ctc_greedy").with_("decoder", None)
+    recognizer = Recognizer(experiment.build_model(TOKENIZER.size), TOKENIZER, experiment.search)
+    with pytest.raises(UserError, match="no decoder"):
+        StreamEngine(recognizer, AudioConfig(peak_normalize=False))
+
+
+def test_a_language_model_or_phrases_are_refused():
+    experiment = tiny_experiment(search="joint").with_("search.hotwords", ("abc",))
+    recognizer = Recognizer(tiny_model(experiment, 0), TOKENIZER, experiment.search)
+    with pytest.raises(UserError, match="hotwords"):
         StreamEngine(recognizer, AudioConfig(peak_normalize=False))
 
 

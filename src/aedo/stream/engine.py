@@ -116,6 +116,8 @@ class StreamEngine:
 def streaming_parts(model: AED, audio: AudioConfig) -> Chunked:
     """How a model hears its audio.  Raises UserError where it cannot stream."""
     chunked = model.chunked
+    if chunked is not None and model.decoder is None:
+        raise UserError("this model has no decoder, by which streams are searched; train one without ctconly")
     if chunked is None or not isinstance(model.decoder, ChunkedLstmDecoder):
         raise UserError(
             "this model hears utterances whole and cannot stream; train one that hears them in chunks: "

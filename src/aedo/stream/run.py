@@ -49,6 +49,8 @@ def stream_audio(
                 file = files.enter_context(open(path, "w", encoding="utf-8"))
             printers.insert(0, printer_of(format, file, partial=False))
         if source == "-":
+            if sys.stdin.isatty():
+                raise UserError("standard input is a terminal: pipe 16-bit PCM into it, as docs/streaming.md shows")
             blocks = pcm_blocks(sys.stdin.buffer, "standard input", engine.rate)
         else:
             blocks = file_blocks(Path(source), engine.rate)
