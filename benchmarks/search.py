@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -223,7 +224,7 @@ def main() -> None:
         if name == "speed":
             verb.add_argument("--beams", default="1,4,12,32")
             verb.add_argument("--batches", default="1,4,16")
-    options = parser.parse_args()
+    options = parser.parse_args(sys.argv[1:] or ["full"])
     if options.processor:
         _clock = time.process_time
     with torch.inference_mode():
