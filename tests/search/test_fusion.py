@@ -24,6 +24,7 @@ from aedo.errors import UserError
 from aedo.search.beam import beam_search
 from aedo.search.choose import recognizer_of
 from aedo.search.config import FIELDS, Kind, SearchConfig
+from aedo.search.fused import refuse_in_chunks
 from aedo.search.fusion import Fusion
 from aedo.search.hotwords import phrase_automaton
 from aedo.search.prior import log_prior, mean_posterior, prior_path
@@ -79,8 +80,9 @@ def everything(kind: Kind) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_batch_gives_what_each_utterance_gives(kind: Kind) -> None:
-    one = recognizer(kind, **everything(kind))
+@pytest.mark.parametrize("use", ["search", "lists"])
+def test_a_batch_gives_what_each_utterance_gives(kind: Kind, use: str) -> None:
+    one = recognizer(kind, **everything(kind), lm_use=use)
     for audio, together in zip(NOISE, one.recognize(NOISE), strict=True):
         (alone,) = one.recognize([audio])
         assert alone.labels == together.labels
@@ -178,6 +180,20 @@ def test_a_setting_that_the_search_does_not_look_at_is_refused(tmp_path: Path) -
         recognizer_of(run, last, settings={"lm_scala": 1})
     with pytest.raises(UserError, match=r"search\.beam: "):
         recognizer_of(run, last, settings={"beam": 0})
+
+
+def test_a_streaming_decoder_refuses_what_its_search_has_no_place_for() -> None:
+    for name, settings in (
+        ("lm", {"lm": "toy"}),
+        ("hotwords", {"hotwords": ("ab",)}),
+        ("prior_scale", {"prior_scale": 1}),
+    ):
+        with pytest.raises(
+            UserError, match=f"{name}: a streaming model's decoder is searched chunk by chunk without it"
+        ):
+            refuse_in_chunks(SearchConfig.model_validate(settings), "joint")
+    refuse_in_chunks(SearchConfig(lm="toy", lm_use="lists"), "joint")
+    refuse_in_chunks(SearchConfig(lm="toy", lm_scale=0.0), "joint")
 
 
 def test_results_with_phrases_lie_in_a_folder_of_their_own(tmp_path: Path) -> None:

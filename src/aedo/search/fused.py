@@ -24,7 +24,7 @@ def fusion_for(recognizer: Recognizer, run: RunFolder, checkpoint: Checkpoint) -
     """
     config, kind, tokenizer = recognizer.config, recognizer.kind, recognizer.tokenizer
     if recognizer.model.streaming is not None and kind in OF_DECODER:
-        _refuse_in_chunks(config, kind)
+        refuse_in_chunks(config, kind)
     return Fusion(
         load_lm(Path(config.lm), tokenizer) if config.lm is not None and config.uses("lm", kind) else None,
         prior_of(recognizer, run, checkpoint) if config.uses("prior", kind) else None,
@@ -32,7 +32,7 @@ def fusion_for(recognizer: Recognizer, run: RunFolder, checkpoint: Checkpoint) -
     )
 
 
-def _refuse_in_chunks(config: SearchConfig, kind: Kind) -> None:
+def refuse_in_chunks(config: SearchConfig, kind: Kind) -> None:
     """The decoder of a streaming model is searched chunk by chunk, with nothing beside it but CTC."""
     given = {"lm": config.uses("lm", kind) and config.lm_use == "search"}
     given |= {"hotwords": config.uses("hotwords", kind), "prior_scale": config.uses("prior", kind)}
