@@ -19,7 +19,8 @@ from aedo.features.normalize import UtteranceNorm
 from aedo.model.aed import AED
 from aedo.model.chunked import Chunked, ChunkState
 from aedo.model.chunked_decoder import ChunkedLstmDecoder
-from aedo.search.chunked import ChunkBeam, ChunkSearch
+from aedo.search.chunk_beam import ChunkBeam
+from aedo.search.chunked import ChunkSearch
 from aedo.search.precision import computing
 from aedo.search.recognize import Recognizer
 from aedo.stream.features import Window, WindowCutter

@@ -12,7 +12,7 @@ import torch
 
 from aedo.data.audio import Samples
 from aedo.errors import UserError
-from aedo.search.chunked import ChunkBeam
+from aedo.search.chunk_beam import ChunkBeam
 from aedo.stream.engine import Carried, StreamEngine
 from aedo.stream.features import Window
 from aedo.stream.words import Span, agreed, complete, spans
