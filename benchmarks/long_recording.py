@@ -26,6 +26,7 @@ RATE = 16000
 PEAK = 0.3
 FAINT = 10 ** (-55 / 20)
 LOUD = 10 ** (-35 / 20)
+NAN = float("nan")
 
 
 class Placed(NamedTuple):
@@ -92,21 +93,62 @@ def transcribed(args: argparse.Namespace, audio: Path) -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def words_inside(placed: list[Placed], words: list[list[Any]]) -> tuple[int, int]:
-    """Of the words that are right, how many lie in the utterance they belong to; and how many are right."""
+class Known(NamedTuple):
+    word: str
+    utterance: Placed
+    start: float
+    """Seconds from the beginning of the recording, by forced alignment of the utterance alone."""
+    end: float
+
+
+def aligned_alone(transcriber: Any, cuts: list[Any]) -> dict[int, list[Any]]:
+    """The words of every cut with their times in it, by forced alignment of its text; none where it does not fit."""
+    from aedo.data.audio import samples_of
+    from aedo.search.align_texts import CannotAlign, Utterance, align_texts, check_fit, labels_of
+
+    recognizer, rate, found = transcriber.recognizer, transcriber.audio.sample_rate, {}
+    for number, cut in enumerate(cuts):
+        try:
+            labels = labels_of(recognizer.tokenizer, cut.supervisions[0].text)
+            utterance = Utterance(cut.id, samples_of(cut, transcriber.audio), labels)
+            check_fit(recognizer, utterance, rate)
+            found[number] = list(align_texts(recognizer, [utterance], rate)[0].words)
+        except CannotAlign:
+            continue
+    return found
+
+
+def compared(placed: list[Placed], words: list[list[Any]], alone: dict[int, list[Any]]) -> dict[str, Any]:
+    """Of the right words: how many lie in the utterance they belong to, and how far from where they are in it alone."""
     import kaldialign
 
-    ref = [(word, p) for p in placed for word in p.text.split()]
-    pairs = kaldialign.align([word for word, _ in ref], [str(word[0]) for word in words], "*")
-    i = j = inside = right = 0
+    ref = [
+        Known(
+            word,
+            p,
+            *((p.start + alone[p.cut][i].start, p.start + alone[p.cut][i].end) if p.cut in alone else (NAN,) * 2),
+        )
+        for p in placed
+        for i, word in enumerate(p.text.split())
+    ]
+    pairs = kaldialign.align([known.word for known in ref], [str(word[0]) for word in words], "*")
+    i = j = inside = 0
+    away: list[tuple[float, float]] = []
     for a, b in pairs:
         if a == b:
-            middle = (words[j][1] + words[j][2]) / 2
-            right += 1
-            inside += ref[i][1].start - 0.1 <= middle <= ref[i][1].end + 0.1
+            start, end = words[j][1], words[j][2]
+            inside += ref[i].utterance.start - 0.1 <= (start + end) / 2 <= ref[i].utterance.end + 0.1
+            away.append((abs(start - ref[i].start), abs(end - ref[i].end)))
         i += a != "*"
         j += b != "*"
-    return inside, right
+    middle, high = np.nanpercentile(np.array(away), (50, 95), axis=0) if away else np.full((2, 2), NAN)
+    return {
+        "right_words_inside_their_utterance": f"{inside} of {len(away)}",
+        "seconds_from_alignment_alone": {
+            "median": {"start": round(float(middle[0]), 3), "end": round(float(middle[1]), 3)},
+            "95 %": {"start": round(float(high[0]), 3), "end": round(float(high[1]), 3)},
+        },
+    }
 
 
 def main(args: argparse.Namespace) -> None:
@@ -119,6 +161,7 @@ def main(args: argparse.Namespace) -> None:
     cuts = [manifest.cut(i) for i in range(len(manifest))]
     transcriber = aedo.load(args.run, device="cpu", precision=args.precision, search=args.search)
     single = transcriber.recognizer.recognize([samples_of(cut, transcriber.audio) for cut in cuts])
+    alone = aligned_alone(transcriber, cuts)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for minutes in sorted(args.minutes):
@@ -128,7 +171,6 @@ def main(args: argparse.Namespace) -> None:
             text = " ".join(str(word[0]) for word in found["words"])
             whole = score([Pair("all", "", " ".join(p.text for p in placed), text)])
             apart = score([Pair(str(i), "", p.text, single[p.cut].text) for i, p in enumerate(placed)])
-            inside, right = words_inside(placed, found["words"])
             rows.append(
                 {
                     "minutes": round(placed[-1].end / 60, 2),
@@ -141,7 +183,7 @@ def main(args: argparse.Namespace) -> None:
                     "loaded_mb": round(found["loaded"]),
                     "cpu_seconds": round(found["cpu"], 1),
                     "real_time_factor_cpu": round(found["cpu"] / placed[-1].end, 5),
-                    "right_words_inside_their_utterance": f"{inside} of {right}",
+                    **compared(placed, found["words"], alone),
                     "doubts": found["doubts"],
                 }
             )
