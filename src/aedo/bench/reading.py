@@ -52,6 +52,8 @@ class Speed:
     workers: int
     rates: list[float]
     """Seconds of audio read per second, round by round."""
+    processor: list[float]
+    """Without workers: processor seconds for an hour of audio; other work on the machine disturbs these little."""
 
     @property
     def rate(self) -> float:
@@ -64,16 +66,29 @@ class Speeds:
 
     def as_json(self) -> list[dict[str, Any]]:
         return [
-            {"data": each.data, "audio": each.audio, "workers": each.workers, "audio_seconds_per_second": each.rates}
+            {
+                "data": each.data,
+                "audio": each.audio,
+                "workers": each.workers,
+                "audio_seconds_per_second": each.rates,
+                "processor_seconds_per_hour": each.processor,
+            }
             for each in self.all
         ]
 
     def as_text(self) -> str:
         rows = [
-            (each.data, each.audio, str(each.workers), f"{each.rate:.0f}", f"{each.rate / 3600:.3f}")
+            (
+                each.data,
+                each.audio,
+                str(each.workers),
+                f"{each.rate:.0f}",
+                f"{each.rate / 3600:.3f}",
+                f"{median(each.processor):.1f}" if each.processor else "",
+            )
             for each in self.all
         ]
-        head = ("data", "audio", "workers", "s of audio per s", "hours per s")
+        head = ("data", "audio", "workers", "s of audio per s", "hours per s", "processor s an hour")
         end = "medians; a training that takes more than that per second waits for its data (its log says so)"
         return table(head, rows, left=2) + "\n" + end
 
@@ -96,13 +111,17 @@ def reading(
         for folder in folders
         for count in WORKERS
     }
-    rates: dict[tuple[Path, int], list[float]] = {key: [] for key in loaders}
-    for epoch in range(1, rounds + 2):
+    found = {key: Speed(str(key[0]), _kind(key[0], split), key[1], [], []) for key in loaders}
+    for epoch in range(rounds + 1):
         for key, loader in loaders.items():
-            rates[key].append(_rate(loader, epoch))
+            seconds, wall, processor = _round(loader, epoch + 1)
+            if epoch:
+                found[key].rates.append(seconds / wall)
+                if not key[1]:
+                    found[key].processor.append(processor / seconds * 3600)
     for loader in loaders.values():
         loader.close()
-    return Speeds([Speed(str(folder), _kind(folder, split), n, rates[folder, n][1:]) for folder, n in loaders])
+    return Speeds(list(found.values()))
 
 
 def _loader(manifest: Manifest, workers: int, batches: int, batch_seconds: float) -> Loader:
@@ -128,12 +147,12 @@ def _loader(manifest: Manifest, workers: int, batches: int, batch_seconds: float
     )
 
 
-def _rate(loader: Loader, epoch: int) -> float:
-    """Seconds of audio per second of a whole round."""
-    total, begin = 0, time.perf_counter()
+def _round(loader: Loader, epoch: int) -> tuple[float, float, float]:
+    """Seconds of audio, on the clock and of this process's processor time, of a whole round."""
+    total, begin, used = 0, time.perf_counter(), time.process_time()
     for loaded in loader.batches(epoch, START):
         total += 0 if loaded.batch is None else int(loaded.batch.audio_lengths.sum())
-    return total / SAMPLE_RATE / (time.perf_counter() - begin)
+    return total / SAMPLE_RATE, time.perf_counter() - begin, time.process_time() - used
 
 
 def _kind(folder: Path, split: str) -> str:
