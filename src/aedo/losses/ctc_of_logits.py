@@ -66,7 +66,7 @@ class _CtcOfLogits(torch.autograd.Function):
         return loss.detach()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, factor: Tensor) -> tuple[Tensor, None, None, None]:
         logits, symbols, of_symbols, present = ctx.saved_tensors
         weight = (present * factor[:, None])[:, :, None]  # [B, T, 1]

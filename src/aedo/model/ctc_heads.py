@@ -23,4 +23,5 @@ class CtcHeads(nn.ModuleDict):
     def logits(self, layer: int, states: Tensor) -> Tensor:
         """Those of an encoder layer's output: [B, T, D] -> [B, T, V + 1]."""
         head = self.of(layer)
-        return aligned(head, states) if self.training else head(states)  # type: ignore[no-any-return]
+        logits: Tensor = aligned(head, states) if self.training else head(states)
+        return logits

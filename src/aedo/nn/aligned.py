@@ -21,7 +21,7 @@ def aligned(layer: nn.Module, x: Tensor) -> Tensor:
     if x.device.type != "cpu" or x.dtype != torch.float32 or autocast_kind("cpu") is not None:
         return layer(x)  # type: ignore[no-any-return]
     rows: Tensor = _Aligned.apply(x.reshape(-1, layer.in_features), layer.weight, layer.bias)  # type: ignore[no-untyped-call]
-    return rows.unflatten(0, x.shape[:-1])
+    return rows.view(*x.shape[:-1], -1)
 
 
 class _Aligned(torch.autograd.Function):
@@ -33,7 +33,7 @@ class _Aligned(torch.autograd.Function):
         return torch.addmm(bias, x, weight.T, out=rows)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, weight = ctx.saved_tensors
         return gradient @ weight, gradient.T @ x, gradient.sum(0)

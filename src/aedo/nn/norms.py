@@ -88,10 +88,11 @@ class MaskedBatchNorm(nn.Module):
             )
             return normed.view_as(x)
         valid = mask[..., None].to(x.dtype)  # [B, T, 1]
-        normed, mean, var = _Normed.apply(x, valid, frames, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
+        y, mean, var = _Normed.apply(x, valid, frames, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(var, self.momentum)
-        return normed
+        result: Tensor = y
+        return result
 
 
 class _Normed(torch.autograd.Function):
@@ -114,7 +115,7 @@ class _Normed(torch.autograd.Function):
         return torch.addcmul(bias, centred, weight * inverse), mean, var
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor, None, None, Tensor, Tensor, None]:
         centred, valid, weight, inverse = ctx.saved_tensors
         along = (gradient * centred).sum((0, 1))  # [D]

@@ -45,7 +45,7 @@ class _LargerOfPairs(torch.autograd.Function):
         return torch.maximum(first, second)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (is_first,) = ctx.saved_tensors
         gradient = gradient.clone(memory_format=torch.contiguous_format)

@@ -61,7 +61,7 @@ class _SparseSquaredReLU(torch.autograd.Function):
         return torch.nn.functional.linear(active.square(), columns, None if out_bias is None else out_bias.to(x.dtype))
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, rows, columns, active = ctx.saved_tensors
         units, factor, kind = ctx.units, ctx.factor, ctx.factor.dtype

@@ -52,7 +52,7 @@ class _Attention(torch.autograd.Function):
         return torch.bmm(dropped.flatten(0, 1), v).view(query.shape)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, weights, keep = ctx.saved_tensors
         shape, context = weights.shape, gradient.to(q.dtype).flatten(0, 1)  # [B H, Q, E]
@@ -67,9 +67,9 @@ class _Attention(torch.autograd.Function):
         to_query, to_key = torch.bmm(flat, k), torch.bmm(flat.mT, q)
         heads = shape[:2]
         return (
-            to_query.unflatten(0, heads),
-            to_key.unflatten(0, heads),
-            to_value.unflatten(0, heads),
+            to_query.view(*heads, *to_query.shape[1:]),
+            to_key.view(*heads, *to_key.shape[1:]),
+            to_value.view(*heads, *to_value.shape[1:]),
             None,
             to_scores if ctx.added else None,
             None,
