@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from aedo.nn.product import Products, product
+from aedo.nn.product import Products, packed, product
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
@@ -26,8 +26,26 @@ def test_under_autocast_a_matrix_is_turned_into_its_type_once(bias: bool) -> Non
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         expected = layer(x)
         assert torch.equal(products.layer(layer, x), expected)
-        cast = products._as(layer.weight, torch.bfloat16)
-        assert products._as(layer.weight, torch.bfloat16) is cast
+        kept = products._of(layer.weight, torch.bfloat16, 6)
+        assert products._of(layer.weight, torch.bfloat16, 6) is kept
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("rows", [1, 5, 48])
+def test_a_packed_matrix_gives_the_same_product(dtype: torch.dtype, rows: int) -> None:
+    torch.manual_seed(rows)
+    x, weight, bias = torch.randn(2, rows, 33).to(dtype), torch.randn(33, 70).to(dtype).t(), torch.randn(70).to(dtype)
+    found = product(x, packed(weight, 5), bias)
+    expected = torch.nn.functional.linear(x, weight, bias)
+    torch.testing.assert_close(found, expected, rtol=0, atol=50 * float(torch.finfo(dtype).eps))
+
+
+def test_a_search_gets_the_same_whether_its_matrices_are_packed_or_not() -> None:
+    layer, products = torch.nn.Linear(8, 5), Products()
+    with torch.inference_mode():
+        for rows in (1, 12, 2):
+            x = torch.randn(rows, 3, 8)
+            torch.testing.assert_close(products.layer(layer, x), layer(x))
 
 
 def test_with_gradients_it_is_torchs_layer() -> None:

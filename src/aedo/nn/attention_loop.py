@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from aedo.nn.energies import Energies, EnergyGradients
 from aedo.nn.lstm import blended
 from aedo.nn.precision import autocast_kind, single
-from aedo.nn.product import product
+from aedo.nn.product import packed, product
 
 
 @dataclass(frozen=True)
@@ -135,11 +135,11 @@ def _run(
 ) -> tuple[_Kept, Tensor, list[tuple[Tensor | float, Tensor | float]]]:
     """Values of all steps, contexts [N, G D], and the zoneout of every step."""
     inputs, units = entering.shape[1], matrices.hidden.shape[1]
-    kind = recurrent.dtype
-    query = matrices.query.to(kind)
+    kind, batch = recurrent.dtype, len(frames.mask)
+    recurrent, query = packed(recurrent, batch), packed(matrices.query.to(kind), batch)
     energies = Energies.of(frames.keys, matrices.feedback, matrices.energy)
     states, padding = single(frames.states), ~frames.mask[:, None]
-    batch, heads, length = frames.fertility.shape
+    _, heads, length = frames.fertility.shape
     gates = single(
         torch.nn.functional.linear(entering.to(kind), matrices.input[:, :inputs].to(kind), matrices.bias.to(kind))
     )
@@ -212,10 +212,11 @@ class _Backward:
 
     def __init__(self, steps: Steps, recurrent: Tensor, kept: _Kept, matrices: Matrices, frames: Frames) -> None:
         self.active, self.zoned_output, self.kept, self.kind = steps.active, steps.zoned_output, kept, recurrent.dtype
+        batch, heads, length = frames.fertility.shape
+        # Packing the other way round would cost as much as it brings.
         self.recurrent, self.query = recurrent.t(), matrices.query.to(recurrent.dtype).t()
         self.energies = EnergyGradients.zeros(Energies.of(frames.keys, matrices.feedback, matrices.energy))
         self.states, self.fertility = single(frames.states).transpose(1, 2), frames.fertility
-        batch, heads, length = frames.fertility.shape
         zeros, units, dim = kept.gates.new_zeros, matrices.hidden.shape[1], frames.states.shape[-1]
         self.units, self.heads = units, heads
         # What comes from the step behind.
