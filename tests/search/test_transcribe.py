@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,11 +137,21 @@ def test_progress_ends_with_the_length() -> None:
         (np.array(["a"]), None, "must be numbers"),
         (speech(1, 1)[None], None, "give it as"),
         (speech(1, 1), 0, "positive rate"),
+        (speech(1, 1), 1, "whole number of samples a second"),
+        (speech(1, 1), 16000.5, "whole number of samples a second"),
+        (speech(1, 1), float("nan"), "whole number of samples a second"),
+        (speech(1, 1), True, "whole number of samples a second"),
+        ([[1.0, 2.0], [3.0]], None, "must be numbers"),
+        (np.zeros((RATE, 0), np.float32), None, "0 samples"),
     ],
 )
-def test_samples_that_are_no_sound_are_refused(samples: np.ndarray, rate: int | None, message: str) -> None:
+def test_samples_that_are_no_sound_are_refused(samples: Any, rate: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         transcriber().transcribe(samples, rate)
+
+
+def test_a_whole_rate_may_be_a_float() -> None:
+    assert shape(transcriber().transcribe(talk(), float(RATE))) == shape(transcriber().transcribe(talk()))
 
 
 def test_a_file_that_is_no_sound_is_refused_by_name(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ import soundfile
 from aedo.data.audio import AudioProblem, Samples, check_container, promised_frames, why_unreadable
 
 _SECONDS = 5
+_SLOWEST, _FASTEST = 1000, 10_000_000
+"""Samples a second that no recording of speech has: less, or more."""
 
 
 def stream_file(path: str | Path, sample_rate: int) -> Iterator[Samples]:
@@ -38,7 +40,11 @@ def stream_array(samples: npt.ArrayLike, rate: int, sample_rate: int) -> Iterato
 
     Integers are scaled by their type's range.  Raises AudioProblem where there are none, or none that are numbers.
     """
-    array = np.asarray(samples)
+    try:
+        array = np.asarray(samples)
+    except ValueError as error:  # lists of different lengths
+        raise AudioProblem(f"audio must be numbers [N] or [N, C]: {error}") from error
+    rate = _whole(rate)
     if array.ndim not in (1, 2) or array.dtype.kind not in "fiu" or rate <= 0:
         raise AudioProblem(f"audio must be numbers [N] or [N, C] at a positive rate, not {array.dtype} {array.shape}")
     if array.ndim == 2 and array.shape[1] > max(array.shape[0], 1):
@@ -46,6 +52,15 @@ def stream_array(samples: npt.ArrayLike, rate: int, sample_rate: int) -> Iterato
     if not array.size:
         raise AudioProblem("audio has 0 samples")
     yield from _resampled(_checked(_array_blocks(array, rate)), rate, sample_rate)
+
+
+def _whole(rate: object) -> int:
+    """Samples a second; a float is taken if it is whole.  AudioProblem where `rate` is no such number."""
+    if isinstance(rate, (int, float, np.integer, np.floating)) and not isinstance(rate, bool):
+        value = float(rate)
+        if value.is_integer() and (value <= 0 or _SLOWEST <= value < _FASTEST):
+            return int(value)
+    raise AudioProblem(f"a sample rate is a whole number of samples a second, such as 16000, not {rate!r}")
 
 
 def _file_blocks(file: soundfile.SoundFile) -> Iterator[npt.NDArray[np.float32]]:
