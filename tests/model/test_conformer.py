@@ -12,6 +12,7 @@ from aedo.model.conformer import ConformerConfig
 from aedo.model.encoder import Encoder
 from aedo.nn.advance import advance
 from aedo.nn.pooling import pool_time
+from aedo.recipes.names import resolve
 from aedo.schedule import START, Progress
 from tests.train.micro import micro_experiment
 
@@ -205,6 +206,24 @@ def test_a_block_passed_over_leaves_its_input_and_gets_no_gradient(monkeypatch: 
     assert all(p.grad is not None for p in stack.layers[2].parameters())
     stack.eval()  # recognition goes through all of them
     assert not torch.equal(*(stack(x, lengths, (1, 2)).layers[number] for number in (1, 2)))
+
+
+def test_half_of_the_blocks_are_passed_over_by_a_tag_that_says_so() -> None:
+    experiment = resolve("tiny-layerdrop05")
+    assert experiment.encoder.layer_drop == 0.5
+    torch.manual_seed(0)
+    stack = experiment.encoder.build().train()
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    for block in stack.layers:
+        block.register_forward_hook(count)
+    for _ in range(60):
+        stack(torch.zeros(1, 2, 128), torch.tensor([2]))
+    assert calls / (60 * 3) == pytest.approx(0.5, abs=0.12)
 
 
 def test_without_layer_drop_nothing_is_drawn() -> None:

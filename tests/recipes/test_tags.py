@@ -67,8 +67,8 @@ PLAIN = [
     for tag in [find_tag(text)]
     if base == "24gb-v6" and tag and not tag.after and not tag.last and text != "auxscale01_02"  # which wants two heads
 ]
-UNFIT = ({"accdiv", "lossnorm_acc"}, {"specauglen", "specaugespnet"})
-"""Refused together: one of them would be of no use."""
+UNFIT = ({"accdiv", "lossnorm_acc"}, {"specauglen", "specaugespnet"}, {"char", "bpesample001"})
+"""Refused together: one of them would be of no use, or nothing to work on."""
 ALONE = {text: analyse(f"24gb-v6-{text}") for text in PLAIN}
 
 
