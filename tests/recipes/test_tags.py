@@ -78,9 +78,14 @@ def independent_tags(draw: st.DrawFn) -> list[str]:
     chosen: list[str] = []
     taken: set[str] = set()
     for text in draw(st.lists(st.sampled_from(PLAIN), unique=True, max_size=12)):
-        if not taken & set(ALONE[text].setters) and not any(pair <= {*chosen, text} for pair in UNFIT):
+        fields = set(ALONE[text].setters)
+        # A setting of a search may be of no use in another kind of search.
+        of_search = [field for field in taken | fields if field.startswith("search.")]
+        if len(of_search) > 1 and "search.kind" in of_search:
+            continue
+        if not taken & fields and not any(pair <= {*chosen, text} for pair in UNFIT):
             chosen.append(text)
-            taken |= set(ALONE[text].setters)
+            taken |= fields
     return chosen
 
 

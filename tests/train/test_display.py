@@ -58,7 +58,7 @@ def test_durations_name_the_units_that_matter() -> None:
     assert [duration(s) for s in (5, 65, 3700, 90000)] == ["5 s", "1 min 05 s", "1 h 01 min", "1 d 1 h"]
 
 
-@pytest.mark.parametrize("wait, said", [(2.0, False), (30.0, True)])
+@pytest.mark.parametrize(("wait", "said"), [(2.0, False), (30.0, True)])
 def test_a_training_that_waits_for_its_data_says_so(wait: float, said: bool) -> None:
     output, term = io.StringIO(), {"ce": 1.0}
     record = {"epoch": 2, "train": term, "dev": term, "devtrain": term, "lr": 1e-3, "audio_seconds": 500.0}
