@@ -153,7 +153,6 @@ class Transcriber:
         found: list[Segment] = []
         for group in _groups(speech_pieces(counter, rate, self.cutting), self.recognizer.config.max_samples):
             found += [segment for segment in self._recognized(group) if segment.words]
-            give_back()
         return Transcript(tuple(found), counter.samples / rate, self.calibration is not None)
 
     def _recognized(self, pieces: Sequence[Piece]) -> list[Segment]:
@@ -182,6 +181,8 @@ class Transcriber:
             batch = self.recognizer.encode([samples[i] for i in chosen])
             if batch is not None:
                 yield [pieces[chosen[position]] for position in batch.audible], batch.encoded
+            del batch
+            give_back()
 
     @torch.inference_mode()
     def _heard(self, pieces: Sequence[Piece], encoded: Encoded) -> list[list[Piece]]:
