@@ -20,6 +20,7 @@ from aedo.model.decoder import DecoderOutput, placed
 from aedo.model.encoder import Encoded
 from aedo.model.labels import Labels, pack
 from aedo.nn.additive_attention import AdditiveAttention
+from aedo.nn.aligned import aligned
 from aedo.nn.attention_loop import Frames, Matrices, Steps, attention_loop
 from aedo.nn.dropout import Dropout, DropoutConfig, Share
 from aedo.nn.embedding import TargetEmbedding
@@ -203,7 +204,7 @@ class LstmDecoder(nn.Module):
         outputs, contexts, weights = self.attend(entering, memory, packing.active)
         if self.stacked is not None:
             outputs = self.stacked.unroll(torch.cat([outputs, contexts], -1), packing.active)
-        logits = self._read_out(outputs, embedded, contexts)
+        logits = self._read_out(outputs, embedded, contexts, aligned if self.training else _applied)
         attention = weights.mean(-2) if keep_attention else None
         return DecoderOutput(logits, packing.take(labels.ids), packing, attention)
 

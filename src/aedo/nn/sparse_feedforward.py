@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from aedo.nn.precision import autocast_kind
+from aedo.nn.product import product
 
 MULTIPLE = 8
 """Matrix products are slow on CPUs where rows do not begin at multiples of this: a few dropped units are computed."""
@@ -54,11 +55,11 @@ class _SparseSquaredReLU(torch.autograd.Function):
         rows, columns = hidden.index_select(0, units), out.index_select(1, units).mul_(factor)
         rows, columns = rows.to(x.dtype), columns.to(x.dtype)  # [K, D], [D, K]
         bias = None if hidden_bias is None else hidden_bias.index_select(0, units).to(x.dtype)
-        active = torch.nn.functional.linear(x, rows, bias).relu_()  # [N, K]
+        active = product(x, rows, bias).relu_()  # [N, K]
         ctx.biased = hidden_bias is not None, out_bias is not None
         ctx.units, ctx.factor, ctx.of = units, factor, len(keep)
         ctx.save_for_backward(x, rows, columns, active)
-        return torch.nn.functional.linear(active.square(), columns, None if out_bias is None else out_bias.to(x.dtype))
+        return product(active.square(), columns, None if out_bias is None else out_bias.to(x.dtype))
 
     @staticmethod
     @once_differentiable
@@ -69,11 +70,11 @@ class _SparseSquaredReLU(torch.autograd.Function):
         places[units] = torch.arange(len(units))
         to_columns = (gradient.T @ active.square()).to(kind).mul_(factor)
         to_out = torch.nn.functional.pad(to_columns, (0, 1)).index_select(1, places)
-        inner = (gradient @ columns).mul_(active).mul_(2.0)  # [N, K]
+        inner = product(gradient, columns.T).mul_(active).mul_(2.0)  # [N, K]
         to_hidden = x.new_zeros(ctx.of, x.shape[1], dtype=kind).index_copy_(0, units, (inner.T @ x).to(kind))
         to_hidden_bias = to_out_bias = None
         if ctx.biased[0]:
             to_hidden_bias = to_hidden.new_zeros(ctx.of).index_copy_(0, units, inner.sum(0).to(kind))
         if ctx.biased[1]:
             to_out_bias = gradient.sum(0).to(kind)
-        return inner @ rows, to_hidden, to_hidden_bias, to_out, to_out_bias, None
+        return product(inner, rows.T), to_hidden, to_hidden_bias, to_out, to_out_bias, None
