@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from aedo.bench.reading import WORKERS, reading
 from aedo.cli import build
-from aedo.data.packed import pack
+from aedo.data.pack import pack
 from tests.train.micro import write_data
 
 

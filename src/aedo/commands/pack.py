@@ -20,10 +20,10 @@ def register(app: typer.Typer) -> None:
         For file systems that are slow at many small ones.  Everything gives the same results with it, bit for bit.
         """
         from aedo.commands.prepare import _progress as bar
-        from aedo.data import packed
+        from aedo.data.pack import pack
 
         with bar("packing") as update:
-            counts = packed.pack(data, out, shard=shard, progress=update)
+            counts = pack(data, out, shard=shard, progress=update)
         for split, count in counts.items():
             typer.echo(f"{split}: {count} utterances")
         typer.echo(f"{out} is ready for --data")

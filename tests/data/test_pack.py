@@ -15,7 +15,8 @@ from aedo.cli import build
 from aedo.data.audio import AudioConfig, AudioProblem, decode, samples_of
 from aedo.data.loader import Loader
 from aedo.data.manifest import Manifest, ManifestFile
-from aedo.data.packed import file_of, pack
+from aedo.data.pack import pack
+from aedo.data.packed import file_of
 from aedo.data.text import train_tokenizer
 from aedo.errors import UserError
 from aedo.schedule import START
