@@ -20,7 +20,6 @@ from aedo.model.decoder import DecoderOutput, placed
 from aedo.model.encoder import Encoded
 from aedo.model.labels import Labels, pack
 from aedo.nn.additive_attention import AdditiveAttention
-from aedo.nn.aligned import aligned
 from aedo.nn.attention_loop import Frames, Matrices, Steps, attention_loop
 from aedo.nn.dropout import Dropout, DropoutConfig, Share
 from aedo.nn.embedding import TargetEmbedding
@@ -204,7 +203,7 @@ class LstmDecoder(nn.Module):
         outputs, contexts, weights = self.attend(entering, memory, packing.active)
         if self.stacked is not None:
             outputs = self.stacked.unroll(torch.cat([outputs, contexts], -1), packing.active)
-        logits = self._read_out(outputs, embedded, contexts, aligned if self.training else _applied)
+        logits = self._read_out(outputs, embedded, contexts)
         attention = weights.mean(-2) if keep_attention else None
         return DecoderOutput(logits, packing.take(labels.ids), packing, attention)
 
