@@ -19,10 +19,10 @@ def register(app: typer.Typer) -> None:
 
         For file systems that are slow at many small ones.  Everything gives the same results with it, bit for bit.
         """
-        from aedo.commands.prepare import _progress as bar
+        from aedo.commands.prepare import progress_bar
         from aedo.data.pack import pack
 
-        with bar("packing") as update:
+        with progress_bar("packing") as update:
             counts = pack(data, out, shard=shard, progress=update)
         for split, count in counts.items():
             typer.echo(f"{split}: {count} utterances")

@@ -130,13 +130,13 @@ def synthetic(
 
     sizes = Size.parse(train), Size.parse(dev), Size.parse(test)
     options = SyntheticOptions(*sizes, speakers=speakers, seed=seed, jobs=jobs)
-    with _progress("speaking") as update:
+    with progress_bar("speaking") as update:
         write_synthetic(out / "corpus", options, update)
     _prepare(list_librispeech(out / "corpus", SPLITS), out, False, "none", None, None, 0.0, jobs)
 
 
 @contextmanager
-def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr; yields the function that moves it to (done, total)."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -168,7 +168,7 @@ def _prepare(
         max_refused=max_refused,
         jobs=jobs,
     )
-    with _progress("checking audio") as update:
+    with progress_bar("checking audio") as update:
         card = prepare(listing, out, options, update)
     for note in card.notes:
         typer.echo(f"note: {note}")
