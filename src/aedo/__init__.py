@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping, Sequence
 
     from aedo.search.segments import Cutting
     from aedo.search.transcribe import Transcriber
 
 __version__ = "0.1.0"
+
+# torch reads this at its first tensor: large ones begin at a page and lie on huge pages (`train/memory.py` says why).
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def load(
@@ -38,7 +41,6 @@ def load(
     weight lm_scale.  hotwords: phrases to be heard more readily, each label of them by hotword_bias.  settings: any
     others of the search, by the names of `aedo.search.config.SearchConfig`.  Raises aedo.errors.UserError.
     """
-    import os
     from pathlib import Path
 
     from aedo.search.load import load_transcriber

@@ -15,6 +15,11 @@ def keep_freed_memory() -> bool:
 
     glibc gives large blocks back to the system at once.  Every step of a training on CPUs then gets its activations and
     gradients anew, page by page and each one zeroed: 100,000 page faults a step at full size.
+
+    What is kept must also be found again.  A large tensor that begins anywhere leaves crumbs of a few bytes around it,
+    which glibc hands out to others; the hole it leaves is then too small for the next one of its size, and several of
+    them pile up.  Tensors that begin at a page leave none: `aedo/__init__.py` sees to that, where torch is not older
+    in the process than aedo.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
