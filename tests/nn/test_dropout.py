@@ -46,11 +46,10 @@ def test_layers_are_passed_over_as_often_as_asked_for_and_nothing_is_drawn_witho
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.001, 0.1, 0.5, 0.97, 0.999999])
-@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
-def test_elements_are_kept_one_by_one_at_their_rate(rate: float, kind: torch.dtype) -> None:
+def test_elements_are_kept_one_by_one_at_their_rate(rate: float) -> None:
     torch.manual_seed(0)
-    mask = kept((4, 3, 20_001), rate, torch.empty((), dtype=kind))
-    assert mask.dtype == kind
+    mask = kept((4, 3, 20_001), rate, torch.device("cpu"))
+    assert mask.dtype == torch.uint8
     drawn = mask.double()
     assert set(drawn.unique().tolist()) <= {0.0, 1.0}
     deviation = (rate * (1 - rate) / 20_001) ** 0.5
@@ -63,9 +62,9 @@ def test_elements_are_kept_one_by_one_at_their_rate(rate: float, kind: torch.dty
 def test_weights_are_multiplied_by_what_keeps_them(share: WeightShare) -> None:
     weights, dropout = torch.rand(2, 3, 5), WeightDropout(0.5, share).train()
     torch.manual_seed(0)
-    keep = dropout.keep(weights.shape, weights)
+    keep = dropout.keep(weights.shape, weights.device)
     assert keep is not None
-    assert set(keep.unique().tolist()) == {0.0, 2.0}
+    assert set(keep.unique().tolist()) == {0, 1}
     torch.manual_seed(0)
-    assert torch.equal(dropout(weights), weights * keep)
-    assert dropout.eval().keep(weights.shape, weights) is None
+    assert torch.equal(dropout(weights), weights * keep * 2.0)
+    assert dropout.eval().keep(weights.shape, weights.device) is None

@@ -47,11 +47,26 @@ def test_gradients_are_those_of_the_values(biased: bool) -> None:
 def test_kept_units_are_computed_and_no_more_dropped_ones_than_rows_need() -> None:
     keep = torch.zeros(F)
     keep[[3, 4, 5, 11, 12, 20, 30, 31, 39]] = 1.0
-    units = computed_units(keep)
+    units, others = computed_units(keep)
     assert len(units) == 2 * MULTIPLE
     assert units.tolist() == sorted(set(units.tolist()))
     assert keep[units].count_nonzero() == 9
-    assert len(computed_units(torch.ones(13))) == 13
+    assert sorted([*units.tolist(), *others.tolist()]) == list(range(F))
+    units, others = computed_units(torch.ones(13))
+    assert (len(units), len(others)) == (13, 0)
+
+
+def test_of_the_matrices_nothing_is_stored_but_themselves() -> None:
+    tensors, keep, stored = inputs(), (torch.arange(F) % 3 > 0).double(), list[Tensor]()
+
+    def note(tensor: Tensor) -> Tensor:
+        stored.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        sparse_squared_relu(*tensors, keep)  # type: ignore[arg-type]
+    own = {tensor.data_ptr() for tensor in (*tensors, keep)}
+    assert [tuple(tensor.shape) for tensor in stored if tensor.data_ptr() not in own] == [(6, 32)]  # the hidden units
 
 
 def forward(rate: float, share: str = "batch_time", activation: str = "relu2") -> FeedForward:

@@ -29,11 +29,11 @@ def test_values_and_gradients_are_those_of_the_weights_times_the_values(
     seen: str, with_added: bool, with_keep: bool
 ) -> None:
     query, key, value, added = inputs(torch.float64)
-    keep = torch.randint(0, 2, (B, H, Q, K)).double() * 2 if with_keep else None
-    more = added if with_added else None
-    ours = written_attention(query, key, value, SEEN[seen], more, keep)
+    keep = torch.randint(0, 2, (B, H, Q, K), dtype=torch.uint8) if with_keep else None
+    more, factor = added if with_added else None, 2.0 if with_keep else 1.0
+    ours = written_attention(query, key, value, SEEN[seen], more, keep, factor)
     weights = attention_weights(query, key, SEEN[seen], more)
-    theirs = (weights if keep is None else weights * keep) @ value
+    theirs = (weights if keep is None else weights * keep * factor) @ value
     torch.testing.assert_close(ours, theirs)
     wanted = (query, key, value, added) if with_added else (query, key, value)
     towards = torch.randn_like(theirs)
@@ -42,9 +42,9 @@ def test_values_and_gradients_are_those_of_the_weights_times_the_values(
 
 
 def test_gradients_are_those_of_the_values() -> None:
-    keep = torch.randint(0, 2, (1, 1, 1, K)).double() * 2
+    keep = torch.randint(0, 2, (1, 1, 1, K), dtype=torch.uint8)
     assert torch.autograd.gradcheck(
-        lambda q, k, v, a: written_attention(q, k, v, SEEN["padding"], a, keep), inputs(torch.float64)
+        lambda q, k, v, a: written_attention(q, k, v, SEEN["padding"], a, keep, 1.5), inputs(torch.float64)
     )
 
 
@@ -57,10 +57,11 @@ def test_under_autocast_everything_of_the_size_of_the_weights_has_the_type_of_th
         return tensor
 
     with torch.autocast("cpu", torch.bfloat16), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        y = written_attention(query, key, value, SEEN["padding"], added, torch.ones(B, H, Q, K))
+        keep = torch.ones(B, H, Q, K, dtype=torch.uint8)
+        y = written_attention(query, key, value, SEEN["padding"], added, keep)
     y.float().sum().backward()
     assert y.dtype == torch.bfloat16
-    assert {tensor.dtype for tensor in stored if tensor.shape == (B, H, Q, K)} == {torch.bfloat16}
+    assert {tensor.dtype for tensor in stored if tensor.shape == (B, H, Q, K)} == {torch.bfloat16, torch.uint8}
     exact = attention_weights(query, key, SEEN["padding"], added) @ value
     torch.testing.assert_close(y.float(), exact, atol=0.03, rtol=0.03)
     assert query.grad is not None

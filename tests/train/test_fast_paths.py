@@ -35,10 +35,16 @@ UNDROPPED = {
 
 
 def plain_attention(
-    query: Tensor, key: Tensor, value: Tensor, seen: Tensor, added: Tensor | None, keep: Tensor | None
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    seen: Tensor,
+    added: Tensor | None,
+    keep: Tensor | None,
+    factor: float,
 ) -> Tensor:
     weights = attention_weights(query, key, seen, added)
-    return (weights if keep is None else weights * keep) @ value
+    return (weights if keep is None else weights * keep * factor) @ value
 
 
 def plain_norm(norm: MaskedBatchNorm, x: Tensor, mask: Tensor, frames: int) -> Tensor:

@@ -18,6 +18,7 @@ from aedo.nn.convolution import Padding
 from aedo.nn.dropout import Dropout, DropoutConfig
 from aedo.nn.init import glorot_convolution_, linear
 from aedo.nn.masks import length_mask
+from aedo.nn.pair_convolution import pair_convolution
 from aedo.nn.pooling import pool_bands, pooled
 
 
@@ -75,14 +76,28 @@ class ConvFrontend(nn.Module):
         for index, convolution in enumerate(self._layers()):
             if self.padding == "consistent":
                 x = x * length_mask(lengths, x.shape[2], x.device)[:, None, :, None].to(x.dtype)
-            x = convolution(nn.functional.pad(x, (*self._band_pads(x, convolution), *self._time_pads(x, convolution))))
-            if index == 0 and self.band_pool > 1:
-                x = pool_bands(x, self.band_pool)
-            if index == 0 and x.device.type == "cpu":  # the others, of many channels, are faster this way
-                x = x.contiguous(memory_format=torch.channels_last)
-            x = nn.functional.relu(x)  # behind the pooling it is the same, of fewer bands
+            x = nn.functional.pad(x, (*self._band_pads(x, convolution), *self._time_pads(x, convolution)))
+            x = self._first(x, convolution) if index == 0 else nn.functional.relu(convolution(x))
             lengths = pooled(lengths, convolution.stride[0])
         return x.permute(0, 2, 3, 1).flatten(2)
+
+    def _first(self, x: Tensor, convolution: nn.Conv2d) -> Tensor:
+        """The first convolution, whose bands are pooled: x [B, 1, T, F] padded -> [B, C, T', F / pool]."""
+        if self._in_pairs(x, convolution):
+            bias = cast(Tensor, convolution.bias)
+            return pair_convolution(x[:, 0], convolution.weight, bias, convolution.stride[0])
+        x = convolution(x)
+        if self.band_pool > 1:
+            x = pool_bands(x, self.band_pool)
+        if x.device.type == "cpu":  # the others, of many channels, are faster this way
+            x = x.contiguous(memory_format=torch.channels_last)
+        return nn.functional.relu(x)  # behind the pooling it is the same, of fewer bands
+
+    def _in_pairs(self, x: Tensor, convolution: nn.Conv2d) -> bool:
+        """Whether the quicker way of trainings on CPUs is open."""
+        bands = x.shape[3] - convolution.kernel_size[1] + 1
+        wanted = torch.is_grad_enabled() and not x.requires_grad
+        return wanted and x.device.type == "cpu" and self.band_pool == 2 and bands % 2 == 0
 
     def forward(self, features: Features) -> Tensor:
         y: Tensor = self.dropout(self.projection(self.convolve(features)))

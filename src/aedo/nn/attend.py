@@ -67,7 +67,7 @@ def attention(
         rate = dropout.rate if dropout.training else 0.0
         return fused_attention(query, key, value, seen, added, rate)
     if dropout.training:
-        keep = dropout.keep((*query.shape[:-1], key.shape[-2]), query)
-        return written_attention(query, key, value, seen, added, keep)
+        keep = dropout.keep((*query.shape[:-1], key.shape[-2]), query.device)
+        return written_attention(query, key, value, seen, added, keep, dropout.factor)
     context: Tensor = attention_weights(query, key, seen, added) @ value
     return context

@@ -108,21 +108,20 @@ class _Loop(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, steps: Steps, kind: torch.dtype, entering: Tensor, *tensors: Any) -> tuple[Tensor, ...]:
         matrices, frames = Matrices(*tensors[:6]), Frames(*tensors[6:])
-        inputs = entering.shape[1]  # for what comes from the step before: [4H, H + G D]
-        recurrent = torch.cat([matrices.hidden.to(kind), matrices.input[:, inputs:].to(kind)], 1)
-        kept, contexts, changes = _run(steps, recurrent, entering, matrices, frames)
-        ctx.steps, ctx.changes = steps, changes
-        ctx.save_for_backward(recurrent, *kept, entering, *tensors)
+        kept, contexts, changes = _run(steps, kind, entering, matrices, frames)
+        ctx.steps, ctx.kind, ctx.changes = steps, kind, changes
+        ctx.save_for_backward(*kept, entering, *tensors)
         ctx.mark_non_differentiable(kept.weights)
         return kept.outputs, contexts, kept.weights
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, of_outputs: Tensor, of_contexts: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        recurrent, *values = ctx.saved_tensors
+        values = ctx.saved_tensors
         kept, (entering, *tensors) = _Kept(*values[:8]), values[8:]
         matrices, frames = Matrices(*tensors[:6]), Frames(*tensors[6:])
         with torch.autocast(entering.device.type, enabled=False):
+            recurrent = _recurrent(matrices, entering.shape[1], ctx.kind)  # it is large, and quickly made once more
             backward = _Backward(ctx.steps, recurrent, kept, matrices, frames)
             places = zip(range(len(ctx.changes)), ctx.steps.places(), ctx.changes, strict=True)
             for number, at, changes in reversed(list(places)):
@@ -130,13 +129,19 @@ class _Loop(torch.autograd.Function):
             return None, None, *_gradients(backward, entering, matrices, frames)
 
 
+def _recurrent(matrices: Matrices, inputs: int, kind: torch.dtype) -> Tensor:
+    """For what comes from the step before, hidden state and context: [4H, H + G D]."""
+    return torch.cat([matrices.hidden.to(kind), matrices.input[:, inputs:].to(kind)], 1)
+
+
 def _run(
-    steps: Steps, recurrent: Tensor, entering: Tensor, matrices: Matrices, frames: Frames
+    steps: Steps, kind: torch.dtype, entering: Tensor, matrices: Matrices, frames: Frames
 ) -> tuple[_Kept, Tensor, list[tuple[Tensor | float, Tensor | float]]]:
     """Values of all steps, contexts [N, G D], and the zoneout of every step."""
     inputs, units = entering.shape[1], matrices.hidden.shape[1]
-    kind, batch = recurrent.dtype, len(frames.mask)
-    recurrent, query = packed(recurrent, batch), packed(matrices.query.to(kind), batch)
+    batch = len(frames.mask)
+    recurrent = packed(_recurrent(matrices, inputs, kind), batch)
+    query = packed(matrices.query.to(kind), batch)
     energies = Energies.of(frames.keys, matrices.feedback, matrices.energy)
     states, padding = single(frames.states), ~frames.mask[:, None]
     _, heads, length = frames.fertility.shape

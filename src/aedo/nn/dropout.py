@@ -52,7 +52,7 @@ class Dropout(nn.Module):
 
     def keep(self, x: Tensor) -> Tensor:
         """What x is multiplied by in training, of the size of a mask."""
-        return kept(self._mask_shape(x), self.rate, x).div_(1.0 - self.rate)
+        return kept(self._mask_shape(x), self.rate, x.device).to(x.dtype).div_(1.0 - self.rate)
 
     def _mask_shape(self, x: Tensor) -> list[int]:
         shape = list(x.shape)
@@ -77,33 +77,38 @@ class WeightDropout(nn.Module):
         self.rate = rate_at(self.schedule, progress)
 
     def forward(self, weights: Tensor) -> Tensor:  # [..., keys] -> [..., keys]
-        keep = self.keep(weights.shape, weights)
-        return weights if keep is None else weights * keep
+        keep = self.keep(weights.shape, weights.device)
+        return weights if keep is None else weights * keep.to(weights.dtype).mul_(self.factor)
 
-    def keep(self, shape: Sequence[int], like: Tensor) -> Tensor | None:
-        """What weights of this `shape` [..., keys] are multiplied by; None where nothing is dropped."""
+    @property
+    def factor(self) -> float:
+        """Of the weights kept."""
+        return 1.0 / (1.0 - self.rate)
+
+    def keep(self, shape: Sequence[int], device: torch.device) -> Tensor | None:
+        """Which weights of this `shape` [..., keys] are kept, ones and zeros (uint8); None where nothing is dropped."""
         if not self.training or self.rate == 0.0:
             return None
         if self.share == "all_but_keys":
             shape = (*[1] * (len(shape) - 1), shape[-1])
-        return kept(shape, self.rate, like).div_(1.0 - self.rate)
+        return kept(shape, self.rate, device)
 
 
 RATES = 2**16
 """Masks know so many rates of dropout: a rate is off by 1 / 2 RATES at most."""
 
 
-def kept(shape: Sequence[int], rate: float, like: Tensor) -> Tensor:
-    """Ones with probability 1 - rate, else zeros, of the type and on the device of `like`.
+def kept(shape: Sequence[int], rate: float, device: torch.device) -> Tensor:
+    """Ones with probability 1 - rate, else zeros, uint8.
 
     Four elements share a random number of 64 bits: on CPUs that is four times as fast as drawing each on its own.
     """
     count = math.prod(shape)
     if count < 1000 or not 0.01 <= rate <= 0.99:  # few; or rates that would be far off
-        return torch.empty(*shape, dtype=like.dtype, device=like.device).bernoulli_(1.0 - rate)
-    numbers = torch.empty(-(-count // 4), dtype=torch.int64, device=like.device).random_(-(2**63), None)
+        return torch.empty(*shape, dtype=torch.uint8, device=device).bernoulli_(1.0 - rate)
+    numbers = torch.empty(-(-count // 4), dtype=torch.int64, device=device).random_(-(2**63), None)
     drawn = numbers.view(torch.int16)[:count].view(*shape)
-    return (drawn >= round(rate * RATES) - RATES // 2).to(like.dtype)
+    return (drawn >= round(rate * RATES) - RATES // 2).view(torch.uint8)
 
 
 def kept_layers(count: int, rate: float) -> list[bool]:

@@ -33,13 +33,20 @@ def sparse_squared_relu(
     return result.view(*x.shape[:-1], -1)
 
 
-def computed_units(keep: Tensor) -> Tensor:
-    """Those kept and, up to the next multiple, some that are dropped: [F] -> [K] int64, ascending.  CPUs only."""
-    count = min(-(-int(keep.count_nonzero()) // MULTIPLE) * MULTIPLE, len(keep))
-    return (keep == 0).to(torch.uint8).argsort(stable=True)[:count].sort().values
+def computed_units(keep: Tensor) -> tuple[Tensor, Tensor]:
+    """Units kept and, up to the next multiple, some that are dropped: [F] -> [K] int64, ascending; and all others.
+
+    K is at least one multiple, even where none is kept.  CPUs only.
+    """
+    multiples = max(1, -(-int(keep.count_nonzero()) // MULTIPLE))
+    count = min(multiples * MULTIPLE, len(keep))
+    kept_first = (keep == 0).to(torch.uint8).argsort(stable=True)
+    return kept_first[:count].sort().values, kept_first[count:]
 
 
 class _SparseSquaredReLU(torch.autograd.Function):
+    """Keeps the hidden units for the gradients, but not the matrices cut to them: those are cut once more."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -50,31 +57,33 @@ class _SparseSquaredReLU(torch.autograd.Function):
         out_bias: Tensor | None,
         keep: Tensor,
     ) -> Tensor:
-        units = computed_units(keep)
-        factor = keep.index_select(0, units)
-        rows, columns = hidden.index_select(0, units), out.index_select(1, units).mul_(factor)
-        rows, columns = rows.to(x.dtype), columns.to(x.dtype)  # [K, D], [D, K]
+        ctx.units, ctx.others = units, _ = computed_units(keep)
+        rows, columns = _cut(hidden, out, keep, units, x.dtype)
         bias = None if hidden_bias is None else hidden_bias.index_select(0, units).to(x.dtype)
         active = product(x, rows, bias).relu_()  # [N, K]
         ctx.biased = hidden_bias is not None, out_bias is not None
-        ctx.units, ctx.factor, ctx.of = units, factor, len(keep)
-        ctx.save_for_backward(x, rows, columns, active)
+        ctx.save_for_backward(x, hidden, out, keep, active)
         return product(active.square(), columns, None if out_bias is None else out_bias.to(x.dtype))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, rows, columns, active = ctx.saved_tensors
-        units, factor, kind = ctx.units, ctx.factor, ctx.factor.dtype
-        places = units.new_full((ctx.of,), len(units))  # dropped units find the zeros behind the others
-        places[units] = torch.arange(len(units))
-        to_columns = (gradient.T @ active.square()).to(kind).mul_(factor)
-        to_out = torch.nn.functional.pad(to_columns, (0, 1)).index_select(1, places)
+        x, hidden, out, keep, active = ctx.saved_tensors
+        units, others, kind = ctx.units, ctx.others, keep.dtype
+        rows, columns = _cut(hidden, out, keep, units, x.dtype)
+        places = units.new_zeros(len(keep)).index_copy_(0, units, torch.arange(len(units)))  # of the others: anywhere
+        to_out = (gradient.T @ active.square()).index_select(1, places).to(kind).mul_(keep)
         inner = product(gradient, columns.T).mul_(active).mul_(2.0)  # [N, K]
-        to_hidden = x.new_zeros(ctx.of, x.shape[1], dtype=kind).index_copy_(0, units, (inner.T @ x).to(kind))
+        to_hidden = (inner.T @ x).index_select(0, places).to(kind).index_fill_(0, others, 0.0)
         to_hidden_bias = to_out_bias = None
         if ctx.biased[0]:
-            to_hidden_bias = to_hidden.new_zeros(ctx.of).index_copy_(0, units, inner.sum(0).to(kind))
+            to_hidden_bias = inner.sum(0).index_select(0, places).to(kind).index_fill_(0, others, 0.0)
         if ctx.biased[1]:
             to_out_bias = gradient.sum(0).to(kind)
         return product(inner, rows.T), to_hidden, to_hidden_bias, to_out, to_out_bias, None
+
+
+def _cut(hidden: Tensor, out: Tensor, keep: Tensor, units: Tensor, kind: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The matrices of these units: [K, D], and [D, K] times what dropout multiplies them by."""
+    columns = out.index_select(1, units).mul_(keep.index_select(0, units))
+    return hidden.index_select(0, units).to(kind), columns.to(kind)

@@ -16,56 +16,67 @@ from aedo.nn.precision import autocast_kind
 
 
 def written_attention(
-    query: Tensor, key: Tensor, value: Tensor, seen: Tensor, added: Tensor | None, keep: Tensor | None
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    seen: Tensor,
+    added: Tensor | None,
+    keep: Tensor | None,
+    factor: float = 1.0,
 ) -> Tensor:
-    """(softmax((query . key + added) / sqrt(E)) over the keys seen, times `keep`) . value -> [B, H, Q, E].
+    """(softmax((query . key + added) / sqrt(E)) over the keys seen, times `keep` `factor`) . value -> [B, H, Q, E].
 
-    query [B, H, Q, E], key and value [B, H, K, E], seen bool and `keep` (zeros where dropout strikes, else its factor)
-    of shapes that grow to [B, H, Q, K], which `added` has.  Of that size, nothing is stored but the weights and
-    `keep`, in the type of the matrix products.
+    query [B, H, Q, E], key and value [B, H, K, E], seen bool and `keep` uint8 (zeros where dropout strikes, else ones)
+    of shapes that grow to [B, H, Q, K], which `added` has.  Of that size, nothing is stored but `keep` and, in the type
+    of the matrix products, the weights.
     """
     kind = autocast_kind(query.device.type)
     if kind is not None:
         query, key, value = query.to(kind), key.to(kind), value.to(kind)
         added = None if added is None else added.to(kind)
     floor = torch.zeros_like(seen, dtype=query.dtype).masked_fill_(~seen, float("-inf"))
-    keep = None if keep is None else keep.to(query.dtype)
-    context: Tensor = _Attention.apply(query, key, value, floor, added, keep)  # type: ignore[no-untyped-call]
+    context: Tensor = _Attention.apply(query, key, value, floor, added, keep, factor)  # type: ignore[no-untyped-call]
     return context
 
 
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, floor: Tensor, added: Tensor | None, keep: Tensor | None
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        floor: Tensor,
+        added: Tensor | None,
+        keep: Tensor | None,
+        factor: float,
     ) -> Tensor:
-        shape, factor = (*query.shape[:3], key.shape[2]), 1.0 / math.sqrt(query.shape[3])  # [B, H, Q, K]
+        shape, scale = (*query.shape[:3], key.shape[2]), 1.0 / math.sqrt(query.shape[3])  # [B, H, Q, K]
         q, k, v = query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1)  # each [B H, .., E]
-        if added is None:
-            scores = torch.baddbmm(q.new_zeros(()), q, k.mT, beta=0, alpha=factor)
-        else:
-            scores = torch.baddbmm(added.flatten(0, 1), q, k.mT, beta=factor, alpha=factor)
+        scores = (
+            _product(q, k.mT, scale)
+            if added is None
+            else torch.baddbmm(added.flatten(0, 1), q, k.mT, beta=scale, alpha=scale)
+        )
         weights = scores.view(shape).add_(floor).softmax(-1, dtype=scores.dtype)
-        ctx.added, ctx.factor = added is not None, factor
+        ctx.added, ctx.scale, ctx.factor = added is not None, scale, factor
         ctx.save_for_backward(q, k, v, weights, keep)
-        dropped = weights if keep is None else weights * keep
-        return torch.bmm(dropped.flatten(0, 1), v).view(query.shape)
+        return _product(_kept(weights, keep).flatten(0, 1), v, factor).view(query.shape)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, weights, keep = ctx.saved_tensors
-        shape, context = weights.shape, gradient.to(q.dtype).flatten(0, 1)  # [B H, Q, E]
-        dropped = weights if keep is None else weights * keep
-        to_value = torch.bmm(dropped.flatten(0, 1).mT, context)
-        to_weights = torch.bmm(context, v.mT).view(shape)
+        context = gradient.to(q.dtype).flatten(0, 1)  # [B H, Q, E]
+        to_value = _product(_kept(weights, keep).flatten(0, 1).mT, context, ctx.factor)
+        to_weights = _product(context, v.mT, ctx.factor).view(weights.shape)
         if keep is not None:
             to_weights.mul_(keep)
-        # The softmax's own gradient, with the factor behind it.
-        to_scores = torch._softmax_backward_data(to_weights, weights, -1, weights.dtype).mul_(ctx.factor)
+        # The softmax's own gradient, with the scale behind it.
+        to_scores = torch._softmax_backward_data(to_weights, weights, -1, weights.dtype).mul_(ctx.scale)
         flat = to_scores.flatten(0, 1)
         to_query, to_key = torch.bmm(flat, k), torch.bmm(flat.mT, q)
-        heads = shape[:2]
+        heads = weights.shape[:2]
         return (
             to_query.view(*heads, *to_query.shape[1:]),
             to_key.view(*heads, *to_key.shape[1:]),
@@ -73,4 +84,14 @@ class _Attention(torch.autograd.Function):
             None,
             to_scores if ctx.added else None,
             None,
+            None,
         )
+
+
+def _kept(weights: Tensor, keep: Tensor | None) -> Tensor:
+    return weights if keep is None else weights * keep
+
+
+def _product(a: Tensor, b: Tensor, factor: float) -> Tensor:
+    """Of batches of matrices, times a number that costs nothing."""
+    return torch.baddbmm(a.new_zeros(()), a, b, beta=0, alpha=factor)

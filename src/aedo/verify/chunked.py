@@ -309,5 +309,5 @@ def _training(experiment: Experiment, model: AED, inputs: _Inputs, reference: Ma
         name: swapped(torch.as_tensor(array)).numpy() if name.startswith("grad/enc_aux_logits") else array
         for name, array in reference.items()
     }
-    yield from gradient_checks(model, totals, moved)
+    yield from gradient_checks(model, totals, moved, dict)
     yield from statistics_checks(model, moved)

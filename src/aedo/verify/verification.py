@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from aedo.model.aed import AED
 from aedo.verify import bare_encoder, beams, chunked, language_model, tensorflow
 from aedo.verify.check import VALUE, Check
 from aedo.verify.folder import GoldenFolder
+from aedo.verify.kinks import kink_allowances
 from aedo.verify.load import load, weight_checks
 from aedo.verify.stations import Stations, Value, run
 from aedo.verify.training import gradient_checks, statistics_checks, totals_of, without_randomness
@@ -81,6 +83,7 @@ class Verification:
                 difference, note = stations.compare(station, reference[name])
                 yield Check(f"{value.part}{', training' if prefix else ''}", name, difference, VALUE, note)
         if prefix:
-            for check in (*gradient_checks(model, totals, reference), *statistics_checks(model, reference)):
+            kinks = partial(kink_allowances, experiment, model, inputs)
+            for check in (*gradient_checks(model, totals, reference, kinks), *statistics_checks(model, reference)):
                 self.compared.append(check.station)
                 yield check
