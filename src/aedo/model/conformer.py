@@ -15,6 +15,7 @@ from aedo.nn.dropout import Dropout
 from aedo.nn.feedforward import FeedForward
 from aedo.nn.norms import BlockNorm, block_norm
 from aedo.nn.past import Past
+from aedo.nn.recompute import remade
 
 
 class ConformerConfig(StackConfig):
@@ -88,10 +89,10 @@ class ConformerBlock(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor, frames: int, past: Past | None = None) -> Tensor:
         """x [B, T, D], mask [B, T], frames: number of valid ones, past of chunks -> [B, T, D]."""
-        x = x + 0.5 * self.dropout(self.ff1(self.ff1_norm(x)))
-        attended = self.attention(self.attention_norm(x), mask, past)
+        x = x + 0.5 * self.dropout(remade(self.ff1_norm, self.ff1, x))
+        attended = remade(self.attention_norm, lambda y: self.attention(y, mask, past), x)
         x = x + (self.dropout(attended) if self.dropout_behind_attention else attended)
-        x = x + self.dropout(self.convolution(self.convolution_norm(x), mask, frames, past))
-        x = x + 0.5 * self.dropout(self.ff2(self.ff2_norm(x)))
+        x = x + self.dropout(remade(self.convolution_norm, lambda y: self.convolution(y, mask, frames, past), x))
+        x = x + 0.5 * self.dropout(remade(self.ff2_norm, self.ff2, x))
         y: Tensor = self.final_norm(x)
         return y

@@ -14,6 +14,7 @@ from aedo.nn.convolution import Padding
 from aedo.nn.dropout import Dropout
 from aedo.nn.feedforward import FeedForward
 from aedo.nn.norms import BlockNorm, block_norm
+from aedo.nn.recompute import remade
 
 
 class EBranchformerConfig(StackConfig):
@@ -66,10 +67,10 @@ class EBranchformerBlock(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor, frames: int) -> Tensor:
         """x [B, T, D], mask [B, T]; the number of valid frames is of no use here -> [B, T, D]."""
-        x = x + 0.5 * self.dropout(self.ff1(self.ff1_norm(x)))
-        attended = self.dropout(self.attention(self.attention_norm(x), mask))
-        gated = self.dropout(self.gating(self.gating_norm(x), mask))
+        x = x + 0.5 * self.dropout(remade(self.ff1_norm, self.ff1, x))
+        attended = self.dropout(remade(self.attention_norm, lambda y: self.attention(y, mask), x))
+        gated = self.dropout(remade(self.gating_norm, lambda y: self.gating(y, mask), x))
         x = x + self.dropout(self.merge(attended, gated, mask))
-        x = x + 0.5 * self.dropout(self.ff2(self.ff2_norm(x)))
+        x = x + 0.5 * self.dropout(remade(self.ff2_norm, self.ff2, x))
         y: Tensor = self.final_norm(x)
         return y

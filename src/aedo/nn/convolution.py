@@ -11,6 +11,7 @@ from aedo.config import Part
 from aedo.nn.init import glorot_convolution_, linear
 from aedo.nn.norms import BatchNormConfig, FrameLayerNorm, LayerNormConfig, MaskedBatchNorm
 from aedo.nn.past import Past, with_past
+from aedo.nn.recompute import remade
 from aedo.nn.width import Width
 from aedo.schedule import Scheduled
 
@@ -74,5 +75,4 @@ class ConvolutionModule(nn.Module):
     def forward(self, x: Tensor, mask: Tensor, frames: int, past: Past | None = None) -> Tensor:
         """x [B, T, D], mask [B, T], frames: number of valid ones, past of chunks -> [B, T, D]."""
         x = self.depthwise(nn.functional.glu(self.pointwise_in(x), dim=-1), mask, past)
-        y: Tensor = self.pointwise_out(self.width(nn.functional.silu(self.norm(x, mask, frames))))
-        return y
+        return remade(nn.functional.silu, lambda y: self.pointwise_out(self.width(y)), self.norm(x, mask, frames))

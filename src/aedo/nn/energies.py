@@ -1,9 +1,9 @@
 """Energies of additive attention, and their gradients, without keeping what is inside the tanh.
 
 B batch (or any rows), T frames, A attention features, G heads.  `inside` is key + feedback of the weights so far +
-query, [B, T, A]: by far the largest tensor of a decoder.  It is computed in place, a few rows at a time where they are
-many, and once more for the gradients.  With s the logistic function, tanh(x) = 2 s(2 x) - 1; s is several times
-faster, and the constant makes no difference to the softmax over the frames.
+query, [B, T, A]: by far the largest tensor of a decoder.  It is computed in place, a few rows or frames at a time
+where they are many, and once more for the gradients.  With s the logistic function, tanh(x) = 2 s(2 x) - 1; s is
+several times faster, and the constant makes no difference to the softmax over the frames.
 """
 
 from __future__ import annotations
@@ -68,21 +68,23 @@ def energies_of_hypotheses(
 ) -> Tensor:
     """query [B, K, A], keys [B, 1 or K, T, A], accumulated [B, K, G, T], layers' feedback [A, G] and energy [G, A].
 
-    Gives [B, K, G, T], up to a constant each; a few hypotheses at a time.  Has no gradient.
+    Gives [B, K, G, T], up to a constant each, a few frames at a time: all hypotheses share their keys.  Has no gradient.
     """
-    energy, query, doubled = single(energy), 2.0 * query, 2.0 * single(keys)
-    by_feature = None if feedback is None else 2.0 * single(feedback.t())
-    hypotheses, found = query.shape[1], query.new_empty(accumulated.shape)
-    width = hypotheses if keys.is_cuda else min(hypotheses, max(1, _ELEMENTS // doubled[:, 0].numel()))
-    room = query.new_empty(len(query), width, *doubled.shape[2:])
-    for first in range(0, hypotheses, width):
-        some = slice(first, min(first + width, hypotheses))
-        own = doubled if doubled.shape[1] == 1 else doubled[:, some]
-        inside = torch.add(own, query[:, some, None], out=room[:, : some.stop - first])
+    query, keys, energy = 2.0 * query[:, :, None], single(keys), single(energy)
+    by_feature = None if feedback is None else single(feedback.t())
+    batch, hypotheses, _, frames = accumulated.shape
+    found = query.new_empty(accumulated.shape)
+    row = batch * hypotheses * keys.shape[-1]
+    width = frames if keys.is_cuda else max(1, _ELEMENTS // 2 // row)
+    room = query.new_empty(min(width, frames) * row)
+    for first in range(0, frames, width):
+        some = slice(first, min(first + width, frames))
+        here = room[: (some.stop - first) * row].view(batch, hypotheses, -1, keys.shape[-1])
+        inside = torch.add(query, keys[:, :, some], alpha=2.0, out=here)
         if by_feature is not None:
-            for head, row in enumerate(by_feature):
-                inside.addcmul_(accumulated[:, some, head, :, None], row)
-        found[:, some] = by_head(inside.sigmoid_(), energy)
+            for head, weights in enumerate(by_feature):
+                inside.addcmul_(accumulated[:, :, head, some, None], weights, value=2.0)
+        found[..., some] = by_head(inside.sigmoid_(), energy)
     return found.mul_(2.0)
 
 
