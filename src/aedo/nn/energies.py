@@ -68,7 +68,7 @@ def energies_of_hypotheses(
 ) -> Tensor:
     """query [B, K, A], keys [B, 1 or K, T, A], accumulated [B, K, G, T], layers' feedback [A, G] and energy [G, A].
 
-    Gives [B, K, G, T], up to a constant each, a few frames at a time: all hypotheses share their keys.  Has no gradient.
+    Gives [B, K, G, T], up to a constant each; a few frames at a time, as all hypotheses share their keys.  No gradient.
     """
     query, keys, energy = 2.0 * query[:, :, None], single(keys), single(energy)
     by_feature = None if feedback is None else single(feedback.t())
