@@ -14,6 +14,7 @@ from aedo.data.batch import Batch
 from aedo.experiment import Experiment
 from aedo.interop.returnn import foreign_name
 from aedo.losses.objective import Losses
+from aedo.memory import keep_freed_memory
 from aedo.model.aed import AED, Outputs
 from aedo.model.encoder import Encoded
 from aedo.model.labels import Labels
@@ -33,6 +34,7 @@ class Aedo:
     version = f"aedo; torch {torch.__version__}"
 
     def __init__(self, folder: Path, job: dict[str, Any]) -> None:
+        keep_freed_memory()  # as recognition and training do
         self.folder, self.job = folder, job
         self.inputs: dict[str, torch.Tensor] = torch.load(folder / "inputs.pt", weights_only=True)
         self.experiment = Experiment.model_validate(job["experiment"])

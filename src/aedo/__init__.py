@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# torch reads this at its first tensor: large ones begin at a page and lie on huge pages (`train/memory.py` says why).
+# torch reads this at its first tensor: large ones begin at a page and lie on huge pages (`memory.py` says why).
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -53,3 +55,38 @@ def test_with_gradients_it_is_torchs_layer() -> None:
     found = Products().layer(layer, x)
     assert torch.equal(found, layer(x))
     assert found.requires_grad
+
+
+def test_matrices_stay_packed_from_search_to_search_until_they_change() -> None:
+    layer, products, x = torch.nn.Linear(8, 5), Products(), torch.randn(12, 8)
+    weight = layer.weight
+    with torch.inference_mode():
+        first = products.layer(layer, x)
+        ready = products._of(weight, torch.float32, 12)
+        assert products._of(weight, torch.float32, 40) is ready
+        assert products._of(weight, torch.float32, 1) is ready
+    with torch.no_grad():
+        weight.mul_(2.0)
+    with torch.inference_mode():
+        second = products.layer(layer, x)
+        torch.testing.assert_close(second - layer.bias, 2.0 * (first - layer.bias))
+        weight.data = weight.detach().clone() * 2.0
+        torch.testing.assert_close(products.layer(layer, x), layer(x))
+
+
+def test_matrices_are_packed_anew_for_far_more_or_fewer_rows() -> None:
+    layer, products = torch.nn.Linear(8, 5), Products()
+    with torch.inference_mode():
+        ready = [products._of(layer.weight, torch.float32, rows) for rows in (12, 12 * 16, 12 * 17)]
+        assert products._kept[id(layer.weight), torch.float32].rows == 12 * 17
+        products._of(layer.weight, torch.float32, 12)
+        assert products._kept[id(layer.weight), torch.float32].rows == 12
+    assert ready[0] is ready[1]
+
+
+def test_copies_of_a_model_keep_nothing_packed() -> None:
+    layer, products = torch.nn.Linear(8, 5), Products()
+    with torch.inference_mode():
+        products.layer(layer, torch.randn(12, 8))
+    assert products._kept
+    assert not copy.deepcopy(products)._kept

@@ -21,6 +21,7 @@ from aedo.nn.dropout import Dropout
 from aedo.nn.embedding import TargetEmbedding
 from aedo.nn.init import linear
 from aedo.nn.lstm import ZoneoutLstm
+from aedo.nn.product import Products
 from aedo.nn.recurrence import Repeated
 
 BEGIN = -1
@@ -99,6 +100,7 @@ class ChunkedLstmDecoder(nn.Module):
     ) -> None:
         """frames: T."""
         super().__init__()
+        self.products = Products()
         self.frames = frames
         self.embedding, self.attention, self.lstm = embedding, attention, lstm
         self.readout, self.readout_dropout, self.output = readout, readout_dropout, output
@@ -156,7 +158,8 @@ class ChunkedLstmDecoder(nn.Module):
         behind = -frames % self.frames
         states = nn.functional.pad(encoded.states, (0, 0, 0, behind)).view(batch, -1, self.frames, dim)
         mask = nn.functional.pad(encoded.mask, (0, behind)).view(batch, -1, self.frames)
-        chunks = LstmDecoderMemory(states, self.attention.key(states), self.attention.fertilities(states), mask)
+        keys, fertility = self.attention.key(states), self.attention.fertilities(states)
+        chunks = LstmDecoderMemory(states, keys, fertility, mask, self.products)
         last = (-(-encoded.lengths // self.frames) - 1).clamp_min(0)
         return ChunkedMemory(chunks, last.to(states.device, non_blocking=True))
 

@@ -190,6 +190,7 @@ class LstmDecoder(nn.Module):
         self.embedding, self.attention, self.lstm = embedding, attention, lstm
         self.readout, self.readout_dropout, self.output = readout, readout_dropout, output
         self.stacked, self.language_model = stacked, language_model
+        self.products = Products()
         self.loop: Literal["fast", "plain"] = "fast"
         """How the recurrence is computed: with gradients made by hand, or left to autograd.  The same numbers to the
         digits that rounding leaves; the plain form is what the fast one is held against."""
@@ -264,7 +265,7 @@ class LstmDecoder(nn.Module):
         """Everything that does not depend on the labels."""
         states, keys = encoded.states, self.attention.key(encoded.states)
         keys = keys if torch.is_grad_enabled() else single(keys)  # once, not at every step of a search
-        return LstmDecoderMemory(states, keys, self.attention.fertilities(states), encoded.mask)
+        return LstmDecoderMemory(states, keys, self.attention.fertilities(states), encoded.mask, self.products)
 
     def start(self, memory: LstmDecoderMemory) -> LstmDecoderState:
         """One empty hypothesis per utterance."""

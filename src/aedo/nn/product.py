@@ -31,14 +31,33 @@ def packed(weight: Tensor, rows: int) -> Tensor:
     return _ONEDNN.pack(weight.detach().contiguous(), rows)
 
 
-class Products:
-    """Linear layers of one search: their matrices are packed, and turned into autocast's type, once and not every step.
+class _Kept(NamedTuple):
+    """A matrix made ready for searches."""
 
-    torch's own memory for the latter does not work without gradients.
+    original: Tensor
+    """Held, so that no other gets its id."""
+    state: tuple[int, int]
+    """Of the original when it was made ready."""
+    rows: int
+    """For which it was."""
+    ready: Tensor
+
+
+class Products:
+    """Linear layers of searches: their matrices are packed, and turned into autocast's type, once and not every step.
+
+    torch's own memory for the latter does not work without gradients.  A matrix that has changed since is made ready
+    anew.  Copies of a model get an empty one.
     """
 
+    MANY = 16
+    """So many times as many rows as a matrix was packed for, or as few of them, and it is packed anew."""
+
     def __init__(self) -> None:
-        self._kept: dict[tuple[int, torch.dtype], tuple[Tensor, Tensor]] = {}
+        self._kept: dict[tuple[int, torch.dtype], _Kept] = {}
+
+    def __reduce__(self) -> tuple[type[Products], tuple[()]]:
+        return Products, ()
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """torch's linear layer, [..., I], [O, I], [O] -> [..., O]; where no gradients are wanted, by `product`."""
@@ -57,12 +76,19 @@ class Products:
         return y
 
     def _of(self, weight: Tensor, kind: torch.dtype, rows: int) -> Tensor:
-        at = (id(weight), kind)
-        if at not in self._kept:
-            if rows < 4 and weight.dtype == kind:  # a search's first step
-                return weight
-            self._kept[at] = (weight, packed(weight.to(kind), rows))  # holding the original: no other gets its id
-        return self._kept[at][1]
+        at, state = (id(weight), kind), _state(weight)
+        kept = self._kept.get(at)
+        if kept is not None and kept.state == state and kept.rows <= self.MANY * rows <= self.MANY**2 * kept.rows:
+            return kept.ready
+        if rows < 4 and weight.dtype == kind:  # a search's first step
+            return weight
+        self._kept[at] = _Kept(weight, state, rows, packed(weight.to(kind), rows))
+        return self._kept[at].ready
+
+
+def _state(weight: Tensor) -> tuple[int, int]:
+    """Differs once a matrix has changed.  Tensors of inference mode do not count their changes: nobody trains them."""
+    return weight.data_ptr(), 0 if weight.is_inference() else weight._version
 
 
 class _OneDnn(NamedTuple):

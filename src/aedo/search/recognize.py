@@ -15,6 +15,7 @@ import torch
 from aedo.conventions import EOS
 from aedo.data.text import Tokenizer
 from aedo.errors import UserError
+from aedo.memory import keep_freed_memory
 from aedo.model.aed import AED
 from aedo.model.encoder import Encoded
 from aedo.model.labels import Labels
@@ -73,6 +74,8 @@ class Recognizer:
         self.kind: Kind = "ctc_greedy" if use_ctc else config.kind_for(**parts)
         check_kind(self.kind, **parts)
         self.device, self.precision = torch.device(device), precision
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.model = lowered(model.to(self.device).eval(), precision, self.device)
         self.tokenizer, self.config, self.fusion = tokenizer, config, fusion
         self.use_ctc = self.kind not in OF_DECODER

@@ -16,6 +16,7 @@ import torch
 from aedo.data.audio import AudioConfig, AudioProblem, peak_normalized
 from aedo.data.stream import stream_array, stream_file
 from aedo.errors import UserError
+from aedo.memory import give_back
 from aedo.model.encoder import Encoded
 from aedo.search.alignment import Alignment, align, frames_needed
 from aedo.search.confidence import Calibration, raw_confidence
@@ -23,7 +24,6 @@ from aedo.search.ctc import ctc_greedy
 from aedo.search.doubts import doubt
 from aedo.search.evidence import Spoken, decoder_log_probs, padded, spoken_words
 from aedo.search.heard import heard_parts
-from aedo.search.memory import give_back
 from aedo.search.precision import computing
 from aedo.search.recognize import Recognition, Recognizer, batches
 from aedo.search.segments import Cutting, Piece, Samples, speech_pieces

@@ -14,6 +14,7 @@ from aedo.augment.pipeline import Pipeline
 from aedo.data.batch import Batch
 from aedo.features.logmel import Features
 from aedo.losses.objective import Losses, Objective
+from aedo.memory import keep_freed_memory
 from aedo.model.aed import AED
 from aedo.model.labels import Labels
 from aedo.nn.advance import advance
@@ -22,7 +23,6 @@ from aedo.train.config import TrainConfig
 from aedo.train.distributed import ALONE, Ranks
 from aedo.train.ema import MovingAverage
 from aedo.train.gradients import divide
-from aedo.train.memory import keep_freed_memory
 from aedo.train.precision import LEAST_SCALE, autocast, gradient_scaler
 
 Augment = Callable[[Features, Progress], Features]

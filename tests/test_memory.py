@@ -1,7 +1,8 @@
-"""Memory of a training: pages are taken from the system once."""
+"""Memory that is freed: pages are taken from the system once, and given back where that is asked for."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import subprocess
@@ -9,11 +10,11 @@ import sys
 
 import pytest
 
-from aedo.train.memory import keep_freed_memory
+from aedo.memory import give_back, keep_freed_memory
 
 PAGE_FAULTS = """
 import resource
-from aedo.train.memory import keep_freed_memory
+from aedo.memory import keep_freed_memory
 import torch
 
 def page_faults():
@@ -50,3 +51,18 @@ def test_aedo_asks_for_large_tensors_that_begin_at_a_page_unless_somebody_chose(
 def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     assert not keep_freed_memory()
+
+
+def test_memory_is_given_back_where_that_can_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Library:
+        @staticmethod
+        def malloc_trim(left: int) -> None:
+            asked.append(left)
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Library())
+    give_back()
+    assert asked == [0]
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    give_back()
