@@ -113,3 +113,24 @@ def test_levels_are_decibels_below_full_scale_and_the_quietest_moment_is_found()
     sound = np.zeros(100)
     sound[20:30] = sound[70:80] = -50.0
     assert quietest(sound) == pytest.approx(75, abs=2)
+
+
+def rumble(seconds: float, seed: int) -> np.ndarray:
+    """Noise of low frequencies, whose level comes and goes from frame to frame."""
+    count = int(seconds * RATE)
+    spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(count))
+    found = np.fft.irfft(spectrum / np.maximum(np.arange(len(spectrum)) / seconds, 20.0), count)
+    return (0.1 * found / found.std()).astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_rumble_is_no_speech(seed: int) -> None:
+    assert cut(rumble(20, seed)) == []
+
+
+def test_speech_over_a_rumble_is_found() -> None:
+    sound = rumble(20, 1)
+    sound[8 * RATE : 12 * RATE] += speech(4, 2, level=0.5)
+    found = spans(cut(sound))
+    assert any(start <= 8.3 and end >= 11.7 for start, end in found)
+    assert sum(end - start for start, end in found) < 8

@@ -35,7 +35,8 @@ class _Symbols:
     def __init__(self, logits: Tensor, labels: Tensor) -> None:
         self.symbols = nn.functional.pad(labels, (0, 1), value=logits.shape[-1] - 1)  # [B, U + 1], blank last
         self.at = self.symbols[:, None, :].expand(-1, logits.shape[1], -1)  # [B, T, U + 1]
-        self.log_probs = single(logits.gather(2, self.at)) - normalizers(logits)
+        self.normalizer = normalizers(logits)  # [B, T, 1]
+        self.log_probs = single(logits.gather(2, self.at)) - self.normalizer
         # Among these columns a label stands for itself by the first of its places, so that repetitions are known.
         self.first = (self.symbols[:, :, None] == self.symbols[:, None, :]).int().argmax(-1)  # [B, U + 1]
 
@@ -62,17 +63,25 @@ class _CtcOfLogits(torch.autograd.Function):
             (gradient,) = torch.autograd.grad(loss.sum(), seen.log_probs)
         gradient = gradient.gather(2, seen.first[:, None, :].expand_as(seen.at))
         present = length_mask(lengths, logits.shape[1], logits.device) & (loss.detach() > 0)[:, None]  # [B, T]
-        ctx.save_for_backward(logits, seen.symbols, gradient, present)
+        ctx.save_for_backward(logits, seen.normalizer, seen.symbols, gradient, present)
         return loss.detach()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, factor: Tensor) -> tuple[Tensor, None, None, None]:
-        logits, symbols, of_symbols, present = ctx.saved_tensors
+        logits, normalizer, symbols, of_symbols, present = ctx.saved_tensors
         weight = (present * factor[:, None])[:, :, None]  # [B, T, 1]
-        gradient = logits.softmax(-1).mul_(weight)
+        gradient = _softmax(logits, normalizer).mul_(weight)
         at = symbols[:, None, :].expand_as(of_symbols)
         return gradient.scatter_(2, at, (of_symbols * weight).to(gradient.dtype)), None, None, None
+
+
+def _softmax(logits: Tensor, normalizer: Tensor) -> Tensor:
+    """Over the last axis, in rows that begin where those of the logits do: products with it want that, too."""
+    if logits.dtype != normalizer.dtype:  # of few digits: what is inside the exponential must not be rounded
+        return logits.softmax(-1)
+    rows = torch.empty_strided(logits.shape, logits.stride(), dtype=logits.dtype, device=logits.device)
+    return torch.sub(logits, normalizer, out=rows).exp_()
 
 
 def normalizers(logits: Tensor) -> Tensor:

@@ -36,7 +36,9 @@ _BELOW_TOP = 35.0
 _ENOUGH = 2.0
 """Seconds that tell what the noise is before or behind a moment."""
 _STEADY = 6.0
-"""Speech changes its level by more decibels than this; what does not is noise."""
+"""Speech changes its level by more decibels than this (18 and more in 1300 utterances); what does not is noise."""
+_EMPHASIS = 0.97
+"""Of high frequencies, before that is judged."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def speech_pieces(blocks: Iterable[Samples], rate: int, cutting: Cutting) -> Ite
     """
     window = _Window(iter(blocks), rate, cutting)
     while (piece := window.next()) is not None:
-        if _varies(piece.samples, rate):
+        if window.short or _varies(piece.samples, rate):
             yield piece
 
 
@@ -79,13 +81,18 @@ class _Window:
     """The part of the recording that is being looked at; its frames start at sample `start`."""
 
     def __init__(self, blocks: Iterator[Samples], rate: int, cutting: Cutting) -> None:
-        self.blocks, self.frame = blocks, max(1, round(_FRAME * rate))
+        self.blocks, self.rate, self.frame = blocks, rate, max(1, round(_FRAME * rate))
         self.longest, self.pause = self._frames(cutting.longest), self._frames(cutting.pause)
         self.padding = min(self._frames(cutting.padding), self.pause // 2)
         self.context = self._frames(_CONTEXT)
         self.samples: Samples = np.zeros(0, np.float32)
         self.past: Levels = np.zeros(0)
         self.start, self.ended = 0, False
+
+    @property
+    def short(self) -> bool:
+        """Whether the recording, now read to its end, is too short to judge anything in it."""
+        return self.ended and self.start + len(self.samples) < _JUDGED * self.rate
 
     def next(self) -> Piece | None:
         """The next piece, None at the end."""
@@ -193,9 +200,14 @@ def _smoothed(sound: Levels) -> Levels:
 
 
 def _varies(samples: Samples, rate: int) -> bool:
-    """Whether the level of a piece changes as that of speech does."""
-    sound = _smoothed(levels(samples, max(1, round(_FRAME * rate))))
-    if len(sound) * _FRAME < _JUDGED:
-        return True
+    """Whether the level of a piece changes as that of speech does.
+
+    Low frequencies count for less: a rumble's level comes and goes from frame to frame.
+    """
+    emphasized = samples.copy()
+    emphasized[1:] -= _EMPHASIS * samples[:-1]
+    sound = _smoothed(levels(emphasized, max(1, round(_FRAME * rate))))
+    if not len(sound):
+        return False
     low, high = np.percentile(sound, (20, 98))
     return bool(high - low > _STEADY)
