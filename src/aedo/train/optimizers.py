@@ -13,6 +13,7 @@ from aedo.schedule import START, value_at
 from aedo.train.nadam_tf import NAdamTf
 from aedo.train.param_groups import WeightDecayConfig
 from aedo.train.scaled_adam import ScaledAdam
+from aedo.train.uncompiled import uncompiled
 
 MOMENTS = 2
 """Tensors of a parameter's size that each of these optimizers keeps beside it."""
@@ -46,11 +47,11 @@ class OptimizerConfig(Part):
             for group in self.weight_decay.build(model).groups
         ]
         if self.kind == "adamw":
-            return torch.optim.AdamW(groups, lr=0.0, betas=self.betas, eps=self.eps, fused=True)
+            return uncompiled(torch.optim.AdamW)(groups, lr=0.0, betas=self.betas, eps=self.eps, fused=True)
         if self.kind == "adam":
-            return torch.optim.Adam(groups, lr=0.0, betas=self.betas, eps=self.eps, fused=True)
+            return uncompiled(torch.optim.Adam)(groups, lr=0.0, betas=self.betas, eps=self.eps, fused=True)
         if self.kind == "nadam":
-            return torch.optim.NAdam(groups, lr=0.0, betas=self.betas, eps=self.eps)
+            return uncompiled(torch.optim.NAdam)(groups, lr=0.0, betas=self.betas, eps=self.eps)
         if self.kind == "nadam_tf":
-            return NAdamTf(groups, betas=self.betas, eps=self.eps)
-        return ScaledAdam(groups, betas=self.betas, eps=self.eps, median_clip=self.median_clip)
+            return uncompiled(NAdamTf)(groups, betas=self.betas, eps=self.eps)
+        return uncompiled(ScaledAdam)(groups, betas=self.betas, eps=self.eps, median_clip=self.median_clip)
