@@ -66,3 +66,15 @@ def test_without_gradients_nothing_is_remade() -> None:
     norm, linear, x = layers()
     with torch.no_grad():
         assert torch.equal(remade(norm, linear, x), linear(norm(x)))
+
+
+def test_views_of_what_is_made_are_views_of_what_is_remade() -> None:
+    x, weight = torch.randn(2, 5, 3, requires_grad=True), torch.randn(3, 1, 2, requires_grad=True)
+
+    def use(y: Tensor) -> Tensor:  # keeps a part of y, turned around
+        return nn.functional.conv1d(y[:, 1:].transpose(1, 2), weight, groups=3)
+
+    ours, plain = remade(torch.sin, use, x), use(torch.sin(x))
+    assert torch.equal(ours, plain)
+    for one, other in zip(gradients(ours, x, weight), gradients(plain, x, weight), strict=True):
+        torch.testing.assert_close(one, other)

@@ -67,7 +67,7 @@ def plainly() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("aedo.nn.attend.written_attention", plain_attention)
         patch.setattr(MaskedBatchNorm, "forward", plain_norm)
-        patch.setattr(DepthwiseConvolution, "_convolve", plain_convolution)
+        patch.setattr(DepthwiseConvolution, "convolve", plain_convolution)
         patch.setattr("aedo.losses.objective.ctc_loss_of_logits", plain_ctc)
         yield
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -33,15 +34,19 @@ class DepthwiseConvolution(nn.Conv1d):
 
         In front of chunks stands the past that they see.
         """
+        y = self.convolve(self.padded(x, mask, past))
+        return y if past is None else y[:, -x.shape[1] :]
+
+    def padded(self, x: Tensor, mask: Tensor, past: Past | None = None) -> Tensor:
+        """All that the kernel sees, [B, T, D] -> [B, past + T + kernel - 1, D]."""
         if self.zero_padding:
             x = x.masked_fill(~mask[..., None], 0.0)
-        frames = x.shape[1]
         if past is not None:
             x = with_past(past.before(x), x)
-        y = self._convolve(nn.functional.pad(x, (0, 0, *self.pads)))
-        return y if past is None else y[:, -frames:]
+        return nn.functional.pad(x, (0, 0, *self.pads))
 
-    def _convolve(self, x: Tensor) -> Tensor:
+    def convolve(self, x: Tensor) -> Tensor:
+        """Of what is padded already."""
         x = x.transpose(1, 2)
         if x.device.type != "cpu":
             return super().forward(x).transpose(1, 2)
@@ -74,5 +79,13 @@ class ConvolutionModule(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor, frames: int, past: Past | None = None) -> Tensor:
         """x [B, T, D], mask [B, T], frames: number of valid ones, past of chunks -> [B, T, D]."""
-        x = self.depthwise(nn.functional.glu(self.pointwise_in(x), dim=-1), mask, past)
+        x = self.pointwise_in(x)
+        if past is None:
+            x = remade(partial(self._seen, mask=mask), self.depthwise.convolve, x)
+        else:
+            x = self.depthwise(nn.functional.glu(x, dim=-1), mask, past)
         return remade(nn.functional.silu, lambda y: self.pointwise_out(self.width(y)), self.norm(x, mask, frames))
+
+    def _seen(self, x: Tensor, mask: Tensor) -> Tensor:
+        """What the convolution over time sees of [B, T, 2 D]."""
+        return self.depthwise.padded(nn.functional.glu(x, dim=-1), mask)

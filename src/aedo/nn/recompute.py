@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+
+class _View(NamedTuple):
+    """Into what is remade."""
+
+    shape: torch.Size
+    stride: tuple[int, ...]
+    offset: int
 
 
 def remade(make: Callable[[Tensor], Tensor], use: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -16,22 +24,23 @@ def remade(make: Callable[[Tensor], Tensor], use: Callable[[Tensor], Tensor], x:
     front of a matrix does.  `make` draws no random numbers and changes nothing.  On CPUs; elsewhere nothing is remade.
     """
     y = make(x)
-    if x.device.type != "cpu" or not torch.is_grad_enabled() or not y.requires_grad:
+    remakes = x.device.type == "cpu" and torch.is_grad_enabled() and y.requires_grad and y.is_contiguous()
+    if not remakes:
         return use(y)
-    place = y.data_ptr()
-    of_y = (y.dtype, y.numel(), y.is_contiguous())
+    place, offset, kind = y.untyped_storage().data_ptr(), int(y.storage_offset()), y.dtype
     source = x.detach()
 
-    def pack(kept: Tensor) -> Any:
-        if kept.data_ptr() == place and (kept.dtype, kept.numel(), kept.is_contiguous()) == of_y:
-            return kept.shape
-        return kept
+    def pack(kept: Tensor) -> Tensor | _View:
+        if kept.untyped_storage().data_ptr() != place or kept.dtype != kind:
+            return kept
+        return _View(kept.shape, kept.stride(), int(kept.storage_offset()) - offset)
 
-    def unpack(kept: Any) -> Tensor:
+    def unpack(kept: Tensor | _View) -> Tensor:
         if isinstance(kept, Tensor):
             return kept
         with torch.no_grad():
-            return make(source).view(kept)
+            again = make(source)
+        return again.as_strided(kept.shape, kept.stride, kept.offset + again.storage_offset())
 
     with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
         return use(y)
