@@ -134,3 +134,20 @@ def test_speech_over_a_rumble_is_found() -> None:
     found = spans(cut(sound))
     assert any(start <= 8.3 and end >= 11.7 for start, end in found)
     assert sum(end - start for start, end in found) < 8
+
+
+@pytest.mark.parametrize("seconds", [0.5, 0.8, 2.5, 9.0])
+def test_steady_noise_that_sets_in_and_ends_is_no_speech(seconds: float) -> None:
+    sound = np.concatenate([noise(2, 1), noise(seconds, 2, level=0.05), noise(2, 3)])
+    assert cut(sound) == []
+
+
+def test_short_speech_is_found() -> None:
+    sound = np.concatenate([noise(2, 1), speech(0.4, 2), noise(2, 3)])
+    ((start, end),) = spans(cut(sound))
+    assert start < 2.05
+    assert end > 2.35
+
+
+def test_a_recording_too_short_to_be_judged_is_taken_as_it_is() -> None:
+    assert len(cut(noise(0.5, 2, level=0.05))) == 1
