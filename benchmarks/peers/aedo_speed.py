@@ -34,7 +34,6 @@ class Aedo:
     version = f"aedo; torch {torch.__version__}"
 
     def __init__(self, folder: Path, job: dict[str, Any]) -> None:
-        keep_freed_memory()  # as recognition and training do
         self.folder, self.job = folder, job
         self.inputs: dict[str, torch.Tensor] = torch.load(folder / "inputs.pt", weights_only=True)
         self.experiment = Experiment.model_validate(job["experiment"])
@@ -73,6 +72,7 @@ class Aedo:
     # Work to time
 
     def part(self, name: str, precision: str) -> Callable[[], None]:
+        keep_freed_memory()  # as recognition and training do, once there is a model
         self.model.zero_grad(set_to_none=True)
         self.step = None
         objective = self.experiment.loss.build(self.experiment.ctc)

@@ -52,8 +52,9 @@ class _PairConvolution(torch.autograd.Function):
         surroundings = _surroundings(x, ctx.kernel[-1], ctx.stride)
         flat = gradient.flatten(0, 2)  # [B T F / 2, C]
         to_weight, to_bias = bias.new_zeros(len(bias), ctx.kernel[1:].numel()), torch.zeros_like(bias)
+        of_band = torch.empty_like(flat)
         for band, here in enumerate(chosen):
-            of_band = flat * here.view(torch.uint8)
+            torch.mul(flat, here.view(torch.uint8), out=of_band)
             to_weight += of_band.T @ surroundings[..., band, :, :].flatten(0, 2).flatten(1)
             to_bias += of_band.sum(0)
         return None, to_weight.view(ctx.kernel), to_bias, None
