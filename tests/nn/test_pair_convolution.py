@@ -34,11 +34,12 @@ def test_values_and_gradients_are_those_of_the_convolution_pooled(kernel: int, s
 
 
 def test_of_equal_bands_the_first_one_learns() -> None:
-    x, weight, bias = torch.tensor([[[1.0, 1.0]]]), torch.ones(1, 1, 1, 1).requires_grad_(), torch.zeros(1)
-    x[..., 1] = 1.0
-    pair_convolution(x, weight, bias.requires_grad_(), 1).sum().backward()
+    x = torch.tensor([[[1.0, 1.0, 5.0], [2.0, 3.0, 4.0]]])  # two bands, of kernels that see no more than the ones
+    weight = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]], requires_grad=True)
+    bias = torch.zeros(1, requires_grad=True)
+    pair_convolution(x, weight, bias, 1).sum().backward()
     assert weight.grad is not None
-    assert weight.grad.item() == 1.0
+    assert weight.grad.flatten().tolist() == [1.0, 1.0, 2.0, 3.0]  # what the first band's kernel covers
     assert bias.grad is not None
     assert bias.grad.item() == 1.0
 

@@ -158,8 +158,7 @@ class ChunkedLstmDecoder(nn.Module):
         behind = -frames % self.frames
         states = nn.functional.pad(encoded.states, (0, 0, 0, behind)).view(batch, -1, self.frames, dim)
         mask = nn.functional.pad(encoded.mask, (0, behind)).view(batch, -1, self.frames)
-        keys, fertility = self.attention.key(states), self.attention.fertilities(states)
-        chunks = LstmDecoderMemory(states, keys, fertility, mask, self.products)
+        chunks = LstmDecoderMemory(states, self.attention.key(states), self.attention.fertilities(states), mask)
         last = (-(-encoded.lengths // self.frames) - 1).clamp_min(0)
         return ChunkedMemory(chunks, last.to(states.device, non_blocking=True))
 
@@ -201,8 +200,8 @@ class ChunkedLstmDecoder(nn.Module):
     ) -> tuple[Tensor, LstmDecoderState]:
         """One label (or BEGIN) further in a chunk [B, K or 1, T, ...]: labels [B, K] -> (logits [B, K, V], state)."""
         embedded = self.embedding(labels.clamp_min(0)).masked_fill((labels == BEGIN)[..., None], 0.0)
-        output, recurrent = self.lstm.step(torch.cat([embedded, state.context], -1), state.lstm, chunk.products)
-        weights = self.attention.of_hypotheses(output, chunk.keys, state.accumulated, chunk.mask, chunk.products)
+        output, recurrent = self.lstm.step(torch.cat([embedded, state.context], -1), state.lstm, self.products)
+        weights = self.attention.of_hypotheses(output, chunk.keys, state.accumulated, chunk.mask, self.products)
         context = (weights.to(chunk.states.dtype) @ chunk.states).flatten(2)  # [B, K, G D]
         accumulated = state.accumulated + weights * chunk.fertility
         following = LstmDecoderState(recurrent, None, context, accumulated, weights.mean(-2))

@@ -7,7 +7,7 @@ H LSTM units, G attention heads, V vocabulary, N packed labels.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import reduce
 from typing import Literal
 
@@ -99,13 +99,10 @@ class LstmDecoderMemory:
     """[B, G, T] sigmoid of the inverse fertility, times one half."""
     mask: Tensor
     """[B, T] bool."""
-    products: Products = field(default_factory=Products)
-    """By which the decoder's matrices are applied, label by label."""
 
     def select(self, rows: Tensor | slice) -> LstmDecoderMemory:
         """The utterances at `rows` ([R] int64 on the memory's device)."""
-        of_rows = (self.states[rows], self.keys[rows], self.fertility[rows], self.mask[rows])
-        return LstmDecoderMemory(*of_rows, self.products)
+        return LstmDecoderMemory(self.states[rows], self.keys[rows], self.fertility[rows], self.mask[rows])
 
 
 @dataclass(frozen=True)
@@ -191,6 +188,7 @@ class LstmDecoder(nn.Module):
         self.readout, self.readout_dropout, self.output = readout, readout_dropout, output
         self.stacked, self.language_model = stacked, language_model
         self.products = Products()
+        """By which the matrices are applied in searches, label by label."""
         self.loop: Literal["fast", "plain"] = "fast"
         """How the recurrence is computed: with gradients made by hand, or left to autograd.  The same numbers to the
         digits that rounding leaves; the plain form is what the fast one is held against."""
@@ -265,7 +263,7 @@ class LstmDecoder(nn.Module):
         """Everything that does not depend on the labels."""
         states, keys = encoded.states, self.attention.key(encoded.states)
         keys = keys if torch.is_grad_enabled() else single(keys)  # once, not at every step of a search
-        return LstmDecoderMemory(states, keys, self.attention.fertilities(states), encoded.mask, self.products)
+        return LstmDecoderMemory(states, keys, self.attention.fertilities(states), encoded.mask)
 
     def start(self, memory: LstmDecoderMemory) -> LstmDecoderState:
         """One empty hypothesis per utterance."""
@@ -284,7 +282,7 @@ class LstmDecoder(nn.Module):
     ) -> tuple[Tensor, LstmDecoderState]:
         """One label further: labels [B, K] (None at the start) -> (logits [B, K, V], next state)."""
         batch, beam, _ = state.context.shape
-        products = memory.products
+        products = self.products
         if labels is None:
             embedded = state.context.new_zeros(batch, beam, self.embedding.embedding_dim)
         else:

@@ -86,7 +86,7 @@ def relative_shift(scores: Tensor) -> Tensor:
 
 
 class _RelativeShift(torch.autograd.Function):
-    """A view, whose gradient is written at once, with zeros around it; torch's own views would fill and copy thrice."""
+    """A view, whose gradient is written into zeros at once; torch's own views would fill and copy three times."""
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor) -> Tensor:
@@ -95,10 +95,8 @@ class _RelativeShift(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        full = gradient.new_empty(ctx.shape)
+        full = gradient.new_zeros(ctx.shape)
         _shifted(full).copy_(gradient)
-        for rest in _unshifted(full):
-            rest.zero_()
         return full
 
 
@@ -107,15 +105,6 @@ def _shifted(scores: Tensor) -> Tensor:
     *lead, queries, count = scores.shape
     stride, first = scores.stride(), scores.storage_offset() + queries - 1
     return scores.as_strided((*lead, queries, count - queries + 1), (*stride[:-2], max(count - 1, 1), 1), first)
-
-
-def _unshifted(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What the shift leaves out of contiguous scores: in front of its first row, behind its last, and in between."""
-    *lead, queries, count = scores.shape
-    flat = scores.view(*lead, queries * count)
-    first = flat.storage_offset() + count  # where its first row, that of column Q - 1 on, ends
-    between = flat.as_strided((*lead, queries - 1, max(queries - 2, 0)), (*flat.stride()[:-1], count - 1, 1), first)
-    return flat[..., : queries - 1], flat[..., queries * count - (queries - 1) :], between
 
 
 class RelativePositionTable(nn.Embedding):

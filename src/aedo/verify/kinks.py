@@ -20,6 +20,9 @@ from aedo.model.labels import Labels
 from aedo.schedule import START
 from aedo.verify.folder import Inputs
 
+NEXT_TO_FEATURES = "frontend.convolutions.0."
+"""The layer in whose gradients single units show: how the names of its parameters begin."""
+
 
 def kink_allowances(experiment: Experiment, model: AED, inputs: Inputs) -> dict[str, Tensor]:
     """By parameter of the first convolution: how far its gradient moves between the two sides of all kinks.
@@ -29,18 +32,15 @@ def kink_allowances(experiment: Experiment, model: AED, inputs: Inputs) -> dict[
     """
     if not isinstance(model.frontend, ConvFrontend):
         return {}
-    model = copy.deepcopy(model)
-    convolution = model.frontend.convolutions[0]
-    prefix = next(name for name, module in model.named_modules() if module is convolution)
-    names = [f"{prefix}.{name}" for name, _ in convolution.named_parameters()]
-    step = torch.finfo(torch.float32).eps * _largest(model, inputs)
+    names = [name for name, _ in model.named_parameters() if name.startswith(NEXT_TO_FEATURES)]
+    step = torch.finfo(torch.float32).eps * _largest(copy.deepcopy(model), inputs)
     objective = Objective(experiment.loss.with_("normalization", "labels"), experiment.ctc)
     sides = []
     for moved in (step, -step):
         shifted = copy.deepcopy(model)
         parameters = [shifted.get_parameter(name) for name in names]
         with torch.no_grad():
-            shifted.get_parameter(f"{prefix}.bias").add_(moved)
+            shifted.get_parameter(f"{NEXT_TO_FEATURES}bias").add_(moved)
         with torch.enable_grad():
             outputs = shifted(shifted.features(inputs.audio, inputs.lengths), Labels(*inputs.labels))
             total = objective(outputs, Labels(*inputs.labels), START).total

@@ -19,15 +19,13 @@ from aedo.nn.norms import MaskedBatchNorm
 from aedo.schedule import START
 from aedo.verify.check import GRADIENT, VALUE, Check, relative
 from aedo.verify.folder import Array, Inputs
+from aedo.verify.kinks import NEXT_TO_FEATURES
 from aedo.verify.stations import Pass, head_name
 
 NOISE = 1e-4
 """Largest gradient norm, relative to the largest of all parameters, of a parameter that has no effect."""
 TINY = 1e-6
 """Gradients below this share of the largest norm are rounding errors: differences are measured against it instead."""
-
-NEXT_TO_FEATURES = "frontend.convolutions.0."
-"""The layer in whose gradients single units show."""
 
 M = TypeVar("M", bound=nn.Module)
 
