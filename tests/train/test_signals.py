@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 
 from aedo.train.signals import StopRequest
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """As in the foreground: whoever starts tests in the background has them ignore the signal."""
+    given = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, given)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
