@@ -50,6 +50,17 @@ def test_a_search_gets_the_same_whether_its_matrices_are_packed_or_not() -> None
             torch.testing.assert_close(products.layer(layer, x), layer(x))
 
 
+@pytest.mark.parametrize("outputs", [127, 128, 129, 300])
+def test_matrices_of_any_number_of_outputs_give_just_these(outputs: int) -> None:
+    layer, products, x = torch.nn.Linear(8, outputs), Products(), torch.randn(3, 5, 8)
+    with torch.inference_mode():
+        for _ in range(2):
+            found = products.layer(layer, x)
+            assert found.shape == (3, 5, outputs)
+            torch.testing.assert_close(found, layer(x))
+            layer.bias.data += 1.0
+
+
 def test_with_gradients_it_is_torchs_layer() -> None:
     layer, x = torch.nn.Linear(8, 5), torch.randn(3, 8)
     found = Products().layer(layer, x)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aedo.search.beam import beam_search, reference_scores
+from aedo.search.beam import _empty, _extend, beam_search, reference_scores
 from aedo.search.hypotheses import Hypothesis, NBest
 from tests.search.toy import Automaton, Table, automaton, every_hypothesis, plain_search
 
@@ -51,6 +52,24 @@ def test_every_beam_keeps_what_the_rules_say(
     found = search(scorer, table, limits, beam, exponent)
     for utterance, limit in enumerate(limits):
         assert_same(found.hypotheses(utterance), plain_search(scorer, table, utterance, limit, beam, exponent))
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 100.0])
+def test_scores_are_log_probabilities_however_large_the_logits(size: float) -> None:
+    torch.manual_seed(0)
+    logits = (size * torch.randn(2, 3, 7) + size).double()
+    added = torch.randn(2, 3, 7)
+    added[..., 2] = -1e3  # the largest logit is not the best label
+    for extra in (None, added):
+        old = _empty(torch.tensor([9, 9])).at(torch.tensor([0, 1]))
+        old = replace(old, scores=torch.tensor([[0.0, -float("inf"), -float("inf")]]).expand(2, 3))
+        old = replace(old, labels=torch.zeros(2, 3, 0, dtype=torch.int64), lengths=torch.zeros(2, 3, dtype=torch.int64))
+        old = replace(old, ended=torch.zeros(2, 3, dtype=torch.bool))
+        found, _ = _extend(old, logits.float(), 1, 4, extra)
+        sums = logits[:, 0].log_softmax(-1) + (0.0 if extra is None else extra[:, 0].double())
+        expected = sums.topk(4)
+        assert torch.equal(found.labels[..., -1], expected.indices)
+        torch.testing.assert_close(found.scores.double(), expected.values, rtol=1e-5, atol=1e-5)
 
 
 def test_finished_utterances_leave_the_batch_and_nothing_else_changes() -> None:

@@ -26,9 +26,20 @@ def packed(weight: Tensor, rows: int) -> Tensor:
 
     Worth it from some five products on.  On other processors or in other types the matrix as it is.
     """
-    if _ONEDNN is None or weight.device.type != "cpu" or weight.dtype not in _ONEDNN.packs:
+    if not packs(weight):
         return weight
+    assert _ONEDNN is not None
     return _ONEDNN.pack(weight.detach().contiguous(), rows)
+
+
+def packs(weight: Tensor) -> bool:
+    """Whether there is another order for such a matrix."""
+    return _ONEDNN is not None and weight.device.type == "cpu" and weight.dtype in _ONEDNN.packs
+
+
+_WHOLE = 128
+"""Packed matrices get so many outputs or a multiple: oneDNN takes 64 at a time and shares them out in pairs, and for an
+odd number of them its product of 48 rows takes half as long again."""
 
 
 class _Kept(NamedTuple):
@@ -41,6 +52,7 @@ class _Kept(NamedTuple):
     rows: int
     """For which it was."""
     ready: Tensor
+    """May have more rows than the original: zeros."""
 
 
 class Products:
@@ -65,8 +77,12 @@ class Products:
             return torch.nn.functional.linear(x, weight, bias)
         device = x.device.type
         kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
-        rows = x.numel() // x.shape[-1]
-        return product(x.to(kind), self._of(weight, kind, rows), None if bias is None else bias.to(kind))
+        matrix = self._of(weight, kind, x.numel() // x.shape[-1])
+        outputs, more = len(weight), len(matrix) - len(weight)
+        if bias is not None:
+            bias = torch.nn.functional.pad(bias.to(kind), (0, more)) if more else bias.to(kind)
+        y = product(x.to(kind), matrix, bias)
+        return y[..., :outputs] if more else y
 
     def layer(self, layer: nn.Module, x: Tensor) -> Tensor:
         """The same of a module, which may also be quantised."""
@@ -82,7 +98,10 @@ class Products:
             return kept.ready
         if rows < 4 and weight.dtype == kind:  # a search's first step
             return weight
-        self._kept[at] = _Kept(weight, state, rows, packed(weight.to(kind), rows))
+        matrix = weight.to(kind)
+        if packs(matrix) and len(matrix) > _WHOLE:
+            matrix = torch.nn.functional.pad(matrix, (0, 0, 0, -len(matrix) % _WHOLE))
+        self._kept[at] = _Kept(weight, state, rows, packed(matrix, rows))
         return self._kept[at].ready
 
 

@@ -123,11 +123,12 @@ def _empty(limits: Tensor) -> _Beam:
 def _extend(old: _Beam, logits: Tensor, step: int, beam: int, extra: Tensor | None) -> tuple[_Beam, Tensor]:
     """The best continuations, and which hypothesis each came from ([R, K]).  logits, extra [R, K, V].
 
-    The best of all K x V are among the best of each hypothesis: the large sort stays within V.
+    The best of all K x V are among the best of each hypothesis: the large sort stays within V.  Overwrites the logits.
     """
-    scores = logits.float() if extra is None else logits.float() + extra
-    values, labels = scores.topk(min(beam, logits.shape[-1]), -1)  # [R, K, W]
-    log_probs = values - logits.float().logsumexp(-1, keepdim=True)
+    logits = logits.float()
+    values, labels = (logits if extra is None else logits + extra).topk(min(beam, logits.shape[-1]), -1)  # [R, K, W]
+    largest = values[..., :1] if extra is None else logits.amax(-1, keepdim=True)
+    log_probs = values - largest - logits.sub_(largest).exp_().sum(-1, keepdim=True).log()
     ended = old.ended[..., None]
     log_probs = log_probs.masked_fill(ended, float("-inf"))  # an ended hypothesis goes on in one way, at no cost:
     log_probs[..., :1] = torch.where(ended, 0.0, log_probs[..., :1])

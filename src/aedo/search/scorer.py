@@ -36,7 +36,10 @@ class Scorer(Protocol[M_contra, S]):
         ...
 
     def step(self, memory: M_contra, labels: Tensor | None, state: S) -> tuple[Tensor, S]:
-        """One label further: labels [B, K] (None at the start) -> (logits [B, K, V], next state)."""
+        """One label further: labels [B, K] (None at the start) -> (logits [B, K, V], next state).
+
+        The logits are the caller's, who may overwrite them.
+        """
         ...
 
 
