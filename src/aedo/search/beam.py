@@ -17,6 +17,7 @@ from torch import Tensor
 
 from aedo.conventions import EOS
 from aedo.search.hypotheses import NBest
+from aedo.search.largest import largest
 from aedo.search.scorer import LabelScorer, M, S, Scorer
 
 _COMPACT = 0.875
@@ -126,9 +127,9 @@ def _extend(old: _Beam, logits: Tensor, step: int, beam: int, extra: Tensor | No
     The best of all K x V are among the best of each hypothesis: the large sort stays within V.  Overwrites the logits.
     """
     logits = logits.float()
-    values, labels = (logits if extra is None else logits + extra).topk(min(beam, logits.shape[-1]), -1)  # [R, K, W]
-    largest = values[..., :1] if extra is None else logits.amax(-1, keepdim=True)
-    log_probs = values - largest - logits.sub_(largest).exp_().sum(-1, keepdim=True).log()
+    values, labels = largest(logits if extra is None else logits + extra, min(beam, logits.shape[-1]))  # [R, K, W]
+    best = values[..., :1] if extra is None else logits.amax(-1, keepdim=True)
+    log_probs = values - best - logits.sub_(best).exp_().sum(-1, keepdim=True).log()
     ended = old.ended[..., None]
     log_probs = log_probs.masked_fill(ended, float("-inf"))  # an ended hypothesis goes on in one way, at no cost:
     log_probs[..., :1] = torch.where(ended, 0.0, log_probs[..., :1])

@@ -30,6 +30,7 @@ from aedo.search.config import FIELDS, NAMES, Kind, SearchConfig
 from aedo.search.ctc_prefix import CtcPrefix, CtcPrefixState
 from aedo.search.frames import Frames
 from aedo.search.hypotheses import NBest, joined
+from aedo.search.largest import largest
 
 __all__ = ["OPEN", "USED", "ChunkBeam", "ChunkSearch", "check_chunked", "chunked_search"]
 
@@ -133,7 +134,7 @@ class ChunkSearch:
         if not only_end:
             wanted = self.beam if ctc is None else self.considered or logits.shape[-1]
             others = log_probs.index_fill(-1, end.flatten()[:1], float("-inf"))
-            labels = torch.cat([end, others.topk(min(wanted, logits.shape[-1] - 1), -1).indices], -1)
+            labels = torch.cat([end, largest(others, min(wanted, logits.shape[-1] - 1))[1]], -1)
         scores = log_probs.gather(-1, labels)
         if ctc is not None and state is not None:
             scores = (1.0 - self.ctc_scale) * scores + self.ctc_scale * ctc.score(labels, state).float()

@@ -8,6 +8,7 @@ from torch import Tensor
 from aedo.losses.ctc import collapse
 from aedo.nn.masks import length_mask
 from aedo.search.hypotheses import NBest
+from aedo.search.largest import largest
 
 
 @torch.inference_mode()
@@ -31,7 +32,7 @@ def ctc_paths(log_probs: Tensor, lengths: Tensor, *, beam: int) -> NBest:
     log_probs [B, T, V + 1], lengths [B] int64 on the CPU.  Source: the search the reference uses for its CTC models.
     """
     batch, frames, symbols = log_probs.shape
-    values, best = log_probs.topk(min(beam, symbols), -1)  # [B, T, W]: frames are independent of each other
+    values, best = largest(log_probs, min(beam, symbols))  # [B, T, W]: frames are independent of each other
     width = best.shape[-1]
     valid = length_mask(lengths, frames, best.device)
     stay = torch.full((width,), float("-inf"), device=values.device)

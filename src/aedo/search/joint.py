@@ -21,6 +21,7 @@ from torch import Tensor
 from aedo.conventions import EOS
 from aedo.search.ctc_prefix import CtcPrefix, CtcPrefixState
 from aedo.search.hypotheses import NBest, joined, ranked
+from aedo.search.largest import largest
 from aedo.search.scorer import LabelScorer
 
 _COMPACT = 0.875  # as in aedo.search.beam
@@ -123,11 +124,11 @@ def _extended(
         added = sums.masked_fill(blocked & others, nothing)
         added[..., EOS].masked_fill_(old.ended, 0.0)
         totals = (old.scores[..., None] + added).flatten(1)
-        scores, chosen = totals.topk(min(beam, totals.shape[1]))
+        scores, chosen = largest(totals, min(beam, totals.shape[1]))
         back = chosen.div(ahead.shape[-1], rounding_mode="floor")
         label = chosen - back * ahead.shape[-1]
     else:
-        best = sums[..., EOS + 1 :].topk(min(labels, ahead.shape[-1] - 1), -1).indices + EOS + 1
+        best = largest(sums[..., EOS + 1 :], min(labels, ahead.shape[-1] - 1))[1] + EOS + 1
         candidates = torch.nn.functional.pad(best, (1, 0), value=EOS)  # [R, K, 1 + W]
         added = ahead.gather(-1, candidates) + ctc_scale * ctc.score(candidates, prefix).to(ahead.dtype)
         added[..., 1:] = added[..., 1:].masked_fill(blocked, nothing)

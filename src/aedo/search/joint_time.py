@@ -29,6 +29,7 @@ from aedo.conventions import EOS
 from aedo.search.advance import advance
 from aedo.search.frames import Frames, without_label
 from aedo.search.hypotheses import NBest, joined, ranked
+from aedo.search.largest import largest
 from aedo.search.scorer import LabelScorer
 
 Recombination = Literal["max", "sum"]
@@ -77,8 +78,7 @@ def prefix_search(
     frames = _prepared(frames, ctc_scale)
     combine: Callable[[Tensor, Tensor], Tensor] = torch.maximum if recombination == "max" else torch.logaddexp
     wide = frames.log_probs.shape[-1] - 1
-    likely = frames.log_probs[..., :wide].topk(min(symbols or wide, wide), -1)  # of all frames at once, [R, T, W]
-    values, candidates = likely.values, likely.indices
+    values, candidates = largest(frames.log_probs[..., :wide], min(symbols or wide, wide))  # of all frames, [R, T, W]
     hypotheses = _empty(frames, beam)
     ahead: Tensor | None = None
     state: Any = None
