@@ -21,7 +21,7 @@ def largest(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
         values, places = x.topk(count, -1)
         return values, places
     blocks = size // _BLOCK
-    parts = x[..., : blocks * _BLOCK].unflatten(-1, (-1, _BLOCK))
+    parts = x[..., : blocks * _BLOCK].view(*x.shape[:-1], blocks, _BLOCK)
     first = parts.amax(-1).topk(count, -1).indices  # [..., count]
     places = (first[..., None] * _BLOCK + torch.arange(_BLOCK, device=x.device)).flatten(-2)
     rest = torch.arange(blocks * _BLOCK, size, device=x.device)
