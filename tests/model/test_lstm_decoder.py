@@ -223,20 +223,40 @@ def test_the_fast_loop_leaves_nothing_behind() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_step_of_a_search_gives_the_same_with_and_without_gradients(form: str) -> None:
+def test_a_step_of_a_search_gives_the_same_with_gradients_and_without_and_from_tables(
+    form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     decoder = drawn(form, training=False)
     lengths = torch.tensor([9, 5])
     encoded = Encoded(torch.randn(2, 9, 3), lengths, length_mask(lengths, 9, lengths.device), {})
     found = []
-    for grad in (True, False):
+    for grad, table in ((True, 0), (False, 0), (False, 10_000)):
+        monkeypatch.setattr(decoder.products, "TABLE", table)
         with torch.set_grad_enabled(grad):
             memory = decoder.memory(encoded)
             _, state = decoder.step(memory, None, decoder.start(memory))
             state = state.gather(torch.arange(2), torch.zeros(2, 3, dtype=torch.int64))
             logits, state = decoder.step(memory, torch.tensor([[1, 2, 3], [4, 3, 1]]), state)
             found.append((logits, state.weights, state.accumulated, state.lstm.cell))
-    for with_gradients, without in zip(*found, strict=True):
-        torch.testing.assert_close(without, with_gradients, rtol=1e-4, atol=1e-5)
+        tables = [kept.of_labels is not None for kept in decoder.products._tables.values()]
+        assert tables == ([] if grad else [table > 0, table > 0])  # of an LSTM and of the read-out
+    for with_gradients, *without in zip(*found, strict=True):
+        for each in without:
+            torch.testing.assert_close(each, with_gradients, rtol=1e-4, atol=1e-5)
+
+
+def test_a_training_step_gives_back_what_searches_made_ready(model: AED) -> None:
+    encoded, decoder = model.encode(FEATURES), model.decoder
+    assert isinstance(decoder, LstmDecoder)
+    with torch.inference_mode():
+        memory = decoder.memory(encoded)
+        state = decoder.start(memory).gather(torch.arange(3), torch.zeros(3, 4, dtype=torch.int64))
+        decoder.step(memory, LABELS.ids[:, :1].expand(3, 4), state)
+        model.decoder(encoded, LABELS.with_eos())
+        assert decoder.products._kept
+    model.decoder(encoded, LABELS.with_eos())
+    assert not decoder.products._kept
+    assert not decoder.products._tables
 
 
 @pytest.mark.parametrize("second", ["stacked", "language_model"])

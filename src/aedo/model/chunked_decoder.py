@@ -107,6 +107,8 @@ class ChunkedLstmDecoder(nn.Module):
 
     def forward(self, encoded: Encoded, labels: Labels, *, keep_attention: bool = False) -> DecoderOutput:
         """Teacher-forced logits of `labels`, in which each chunk's end stands behind its labels."""
+        if torch.is_grad_enabled():
+            self.products.forget()
         packing = pack(labels.lengths, encoded.states.device)
         memory = self.memory(encoded)
         embedded = packing.take(nn.functional.pad(self.embedding(labels.ids[:, :-1]), (0, 0, 1, 0)))  # [N, E]
@@ -200,7 +202,7 @@ class ChunkedLstmDecoder(nn.Module):
     ) -> tuple[Tensor, LstmDecoderState]:
         """One label (or BEGIN) further in a chunk [B, K or 1, T, ...]: labels [B, K] -> (logits [B, K, V], state)."""
         embedded = self.embedding(labels.clamp_min(0)).masked_fill((labels == BEGIN)[..., None], 0.0)
-        output, recurrent = self.lstm.step(torch.cat([embedded, state.context], -1), state.lstm, self.products)
+        output, recurrent = self.lstm.step((embedded, state.context), state.lstm, self.products)
         weights = self.attention.of_hypotheses(output, chunk.keys, state.accumulated, chunk.mask, self.products)
         context = (weights.to(chunk.states.dtype) @ chunk.states).flatten(2)  # [B, K, G D]
         accumulated = state.accumulated + weights * chunk.fertility

@@ -26,7 +26,7 @@ from aedo.nn.embedding import TargetEmbedding
 from aedo.nn.init import linear
 from aedo.nn.lstm import LstmState, ZoneoutLstm
 from aedo.nn.precision import single
-from aedo.nn.product import Products
+from aedo.nn.product import Embedded, Products
 from aedo.nn.rates import Rate
 from aedo.nn.recurrence import Repeated
 
@@ -159,8 +159,8 @@ class LstmDecoderState:
         return self._with(new, put)
 
 
-def _applied(layer: nn.Module, x: Tensor) -> Tensor:
-    y: Tensor = layer(x)
+def _applied(layer: nn.Module, *inputs: Tensor) -> Tensor:
+    y: Tensor = layer(inputs[0] if len(inputs) == 1 else torch.cat(inputs, -1))
     return y
 
 
@@ -195,6 +195,8 @@ class LstmDecoder(nn.Module):
 
     def forward(self, encoded: Encoded, labels: Labels, *, keep_attention: bool = False) -> DecoderOutput:
         """Teacher-forced logits of `labels` (EOS included)."""
+        if torch.is_grad_enabled():
+            self.products.forget()
         packing = pack(labels.lengths, encoded.states.device)
         memory = self.memory(encoded).select(packing.order)
         embedded = packing.take(nn.functional.pad(self.embedding(labels.ids[:, :-1]), (0, 0, 1, 0)))  # [N, E]
@@ -283,26 +285,31 @@ class LstmDecoder(nn.Module):
         """One label further: labels [B, K] (None at the start) -> (logits [B, K, V], next state)."""
         batch, beam, _ = state.context.shape
         products = self.products
+        embedded: Tensor | Embedded
         if labels is None:
             embedded = state.context.new_zeros(batch, beam, self.embedding.embedding_dim)
         else:
-            embedded = self.embedding(labels)
+            embedded = Embedded(labels, self.embedding)
         entering, second = embedded, state.second
         if self.language_model is not None and second is not None:
-            entering, second = self.language_model.step(embedded, second, products)
-        output, recurrent = self.lstm.step(torch.cat([entering, state.context], -1), state.lstm, products)
+            entering, second = self.language_model.step((embedded,), second, products)
+        output, recurrent = self.lstm.step((entering, state.context), state.lstm, products)
         keys, mask = memory.keys[:, None], memory.mask[:, None]  # one for all hypotheses
         weights = self.attention.of_hypotheses(output, keys, state.accumulated, mask, products)  # [B, K, G, T]
         context = (weights.flatten(1, 2).to(memory.states.dtype) @ memory.states).view(batch, beam, -1)
         accumulated = state.accumulated + weights * memory.fertility[:, None]
         if self.stacked is not None and second is not None:
-            output, second = self.stacked.step(torch.cat([output, context], -1), second, products)
+            output, second = self.stacked.step((output, context), second, products)
         following = LstmDecoderState(recurrent, second, context, accumulated, weights.mean(-2))
         return self._read_out(output, embedded, context, products.layer), following
 
     def _read_out(
-        self, output: Tensor, embedded: Tensor, context: Tensor, apply: Callable[[nn.Module, Tensor], Tensor] = _applied
+        self,
+        output: Tensor,
+        embedded: Tensor | Embedded,
+        context: Tensor,
+        apply: Callable[..., Tensor] = _applied,
     ) -> Tensor:
-        hidden = apply(self.readout, torch.cat([output, embedded, context], -1))
+        hidden = apply(self.readout, output, embedded, context)
         maxout = hidden.view(*hidden.shape[:-1], -1, 2).amax(-1)  # over adjacent pairs
         return apply(self.output, self.readout_dropout(maxout))

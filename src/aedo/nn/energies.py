@@ -70,8 +70,8 @@ def energies_of_hypotheses(
 
     Gives [B, K, G, T], up to a constant each; a few frames at a time, as all hypotheses share their keys.  No gradient.
     """
-    query, keys, energy = 2.0 * query[:, :, None], single(keys), single(energy)
-    by_feature = None if feedback is None else single(feedback.t())
+    query, keys, by_energy = 2.0 * query[:, :, None], single(keys), (2.0 * single(energy)).unbind()
+    by_feedback = () if feedback is None else single(feedback).unbind(1)
     batch, hypotheses, _, frames = accumulated.shape
     found = query.new_empty(accumulated.shape)
     row = batch * hypotheses * keys.shape[-1]
@@ -81,11 +81,12 @@ def energies_of_hypotheses(
         some = slice(first, min(first + width, frames))
         here = room[: (some.stop - first) * row].view(batch, hypotheses, -1, keys.shape[-1])
         inside = torch.add(query, keys[:, :, some], alpha=2.0, out=here)
-        if by_feature is not None:
-            for head, weights in enumerate(by_feature):
-                inside.addcmul_(accumulated[:, :, head, some, None], weights, value=2.0)
-        found[..., some] = by_head(inside.sigmoid_(), energy)
-    return found.mul_(2.0)
+        for head, weights in enumerate(by_feedback):
+            inside.addcmul_(accumulated[:, :, head, some, None], weights, value=2.0)
+        inside.sigmoid_()
+        for head, weights in enumerate(by_energy):
+            found[:, :, head, some] = inside @ weights
+    return found
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from aedo.nn.dropout import Share
 from aedo.nn.init import glorot_
 from aedo.nn.precision import single
-from aedo.nn.product import Products
+from aedo.nn.product import Embedded, Products
 from aedo.nn.rates import rate_at
 from aedo.nn.recurrence import Repeated
 from aedo.schedule import Progress, Scheduled
@@ -54,10 +55,12 @@ class ZoneoutLstm(nn.Module):
         zeros = single(self.bias.detach()).new_zeros(*rows, self.units)
         return LstmState(zeros, zeros)
 
-    def step(self, x: Tensor, state: LstmState, products: Products | None = None) -> tuple[Tensor, LstmState]:
-        """One step: inputs [..., I] -> (output [..., H], next state)."""
+    def step(
+        self, inputs: Sequence[Tensor | Embedded], state: LstmState, products: Products | None = None
+    ) -> tuple[Tensor, LstmState]:
+        """One step: inputs side by side, [..., I] together -> (output [..., H], next state)."""
         products = products or Products()
-        gates = products(x, self.weight_input, self.bias) + products(state.hidden, self.weight_hidden)
+        gates = products.joined(inputs, self.weight_input, self.bias) + products(state.hidden, self.weight_hidden)
         return self.move(gates, state)
 
     def forward(self, gates_input: Tensor, state: LstmState) -> tuple[Tensor, LstmState]:
