@@ -21,8 +21,8 @@ from aedo.nn.dropout import Dropout
 from aedo.nn.embedding import TargetEmbedding
 from aedo.nn.init import linear
 from aedo.nn.lstm import ZoneoutLstm
-from aedo.nn.product import Products
 from aedo.nn.recurrence import Repeated
+from aedo.nn.search_layers import Products
 
 BEGIN = -1
 """In the place of a label before the first: its embedding is zero."""

@@ -26,9 +26,9 @@ from aedo.nn.embedding import TargetEmbedding
 from aedo.nn.init import linear
 from aedo.nn.lstm import LstmState, ZoneoutLstm
 from aedo.nn.precision import single
-from aedo.nn.product import Embedded, Products
 from aedo.nn.rates import Rate
 from aedo.nn.recurrence import Repeated
+from aedo.nn.search_layers import Embedded, Products
 
 
 class LstmDecoderConfig(Part):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from aedo.nn.energies import energies_of_hypotheses
 from aedo.nn.init import linear
 from aedo.nn.precision import single
-from aedo.nn.product import Products
+from aedo.nn.search_layers import Products
 
 
 class AdditiveAttention(nn.Module):

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from aedo.nn.dropout import Share
 from aedo.nn.init import glorot_
 from aedo.nn.precision import single
-from aedo.nn.product import Embedded, Products
 from aedo.nn.rates import rate_at
 from aedo.nn.recurrence import Repeated
+from aedo.nn.search_layers import Embedded, Products
 from aedo.schedule import Progress, Scheduled
 
 
