@@ -33,8 +33,10 @@ from aedo.bench.work import DTYPES, search_work, work_of
 from aedo.errors import UserError
 from aedo.experiment import Experiment
 from aedo.interop.returnn import export_state
+from aedo.nn.precision import EMULATED
 from aedo.recipes.names import resolve
 from aedo.score.tables import table
+from aedo.train.precision import Precision, computed
 
 PEERS = Path(__file__).parent / "peers"
 PARTS = ("encoder", "search1", "search4", "decoder", "step")
@@ -128,7 +130,7 @@ def inputs(frames: Any, dim: int) -> dict[str, torch.Tensor]:
     }  # fmt: skip
 
 
-def floors(experiment: Experiment, threads: int, precisions: list[str]) -> dict[str, dict[str, float]]:
+def floors(experiment: Experiment, threads: int, precisions: list[Precision]) -> dict[str, dict[str, float]]:
     """Seconds that the products of each part take at the machine's best, by precision."""
     torch.set_num_threads(threads)
     whole = work_of(experiment, VOCABULARY, [(SECONDS * 16_000, LABELS)] * UTTERANCES)
@@ -141,8 +143,11 @@ def floors(experiment: Experiment, threads: int, precisions: list[str]) -> dict[
     }  # fmt: skip
     found = {}
     for precision in precisions:
-        rate = matrix_throughput(torch.device("cpu"), DTYPES[precision], seconds=3.0)
-        print(f"{precision}: {2e-9 * rate:.0f} GFLOP/s in matrix products on {threads} threads", flush=True)
+        kind = computed(torch.device("cpu"), precision)
+        if kind != precision:
+            print(f"{EMULATED} (aedo, that is; RETURNN emulates it)")
+        rate = matrix_throughput(torch.device("cpu"), DTYPES[kind], seconds=3.0)
+        print(f"{kind}: {2e-9 * rate:.0f} GFLOP/s in matrix products on {threads} threads", flush=True)
         found[precision] = {part: count / rate for part, count in needed.items()}
     print("multiply-adds: " + ", ".join(f"{part} {count / 1e9:.1f} G" for part, count in needed.items()), flush=True)
     return found

@@ -7,20 +7,20 @@ import torch
 
 from aedo.errors import UserError
 from aedo.search.config import SearchConfig
-from aedo.search.precision import lowered, precision_of
+from aedo.search.precision import Precision, lowered, precision_of
 from aedo.search.recognize import Recognizer
 from tests.score.runs import small_experiment
 from tests.search.speech import TOKENIZER, speech
 
 
-def recognizer(precision: str) -> Recognizer:
+def recognizer(precision: Precision) -> Recognizer:
     torch.manual_seed(1)
     model = small_experiment().build_model(TOKENIZER.size)
-    return Recognizer(model, TOKENIZER, SearchConfig(beam=2), precision=precision_of(precision))
+    return Recognizer(model, TOKENIZER, SearchConfig(beam=2), precision=precision)
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 0.0), ("bfloat16", 0.1), ("int8", 0.1)])
-def test_the_encoder_gives_nearly_the_same(precision: str, tolerance: float) -> None:
+def test_the_encoder_gives_nearly_the_same(precision: Precision, tolerance: float) -> None:
     audio = [speech(1.0, 1), speech(0.7, 2)]
     exact, found = recognizer("float32"), recognizer(precision)
     first, second = exact.encode(audio), found.encode(audio)
@@ -39,8 +39,19 @@ def test_int8_replaces_every_linear_layer_and_nothing_else() -> None:
     assert any(isinstance(module, torch.nn.Conv2d) for module in model.modules())
 
 
+def test_bfloat16_is_float32_where_the_processor_would_only_emulate_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("aedo.search.precision.emulates_bfloat16", lambda device: device == "cpu")
+    assert precision_of("bfloat16", "cuda:0") == "bfloat16"
+    assert precision_of("int8", "cpu") == "int8"
+    assert not caplog.records
+    assert precision_of("bfloat16", "cpu") == "float32"
+    assert "computing in float32 instead" in caplog.text
+
+
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(UserError, match="--precision int4: unknown; use float32, bfloat16, int8"):
-        precision_of("int4")
+        precision_of("int4", "cpu")
     with pytest.raises(UserError, match="int8 runs on the CPU alone"):
         lowered(small_experiment().build_model(5), "int8", torch.device("cuda"))

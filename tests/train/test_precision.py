@@ -12,7 +12,7 @@ import torch
 from aedo.errors import UserError
 from aedo.run import RunFolder
 from aedo.train.failures import Failures
-from aedo.train.precision import Precision, ScalerChoice, gradient_scaler
+from aedo.train.precision import Precision, ScalerChoice, computed, gradient_scaler
 from aedo.train.step import Step, Update
 from tests.train.test_step import CPU, at, batch, same, step_of, total, weights
 
@@ -40,13 +40,27 @@ def one_update(step: Step) -> Update:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_scale_of_a_power_of_two_changes_nothing_but_what_underflows(precision: str) -> None:
+def test_a_scale_of_a_power_of_two_changes_nothing_but_what_underflows(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aedo.train.precision.emulates_bfloat16", lambda device: False)
     plain, scaled = step_of(precision=precision), step_of(precision=precision, grad_scaler="on")
     first, second = one_update(plain), one_update(scaled)
     assert second.totals == first.totals
     assert second.grad_norm == pytest.approx(first.grad_norm, rel=1e-6)
     for name, value in plain.model.state_dict().items():
         torch.testing.assert_close(scaled.model.state_dict()[name], value, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("emulated", [False, True])
+def test_a_processor_that_only_emulates_bfloat16_computes_in_float32(
+    emulated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aedo.train.precision.emulates_bfloat16", lambda device: emulated)
+    asked, exact = (step_of(precision=precision) for precision in ("bfloat16", "float32"))
+    assert (one_update(asked).totals == one_update(exact).totals) is emulated
+    assert computed(torch.device("cpu"), "bfloat16") == ("float32" if emulated else "bfloat16")
+    assert computed(torch.device("cpu"), "float16") == "float16"
 
 
 def test_float16_trains_on_the_cpu_with_parameters_in_float32() -> None:

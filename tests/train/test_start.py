@@ -18,6 +18,7 @@ import torch
 from aedo.data.loader import Loaded, Loader
 from aedo.errors import UserError
 from aedo.experiment import Experiment
+from aedo.nn.precision import EMULATED
 from aedo.run import RunFolder, read_jsonl
 from aedo.train import start
 from aedo.train.step import Step
@@ -69,6 +70,17 @@ def test_the_record_of_the_run_tells_command_code_machine_and_data(trained: Path
     assert info["versions"]["torch"] == torch.__version__
     assert info["machine"]["threads"] == torch.get_num_threads()
     assert len(info["starts"]) == 1
+
+
+@pytest.mark.parametrize("emulated", [False, True])
+def test_a_training_says_and_records_what_it_computes_in(
+    emulated: bool, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("aedo.train.precision.emulates_bfloat16", lambda device: emulated)
+    run = train(data, tmp_path, ONE.with_("train.precision", "bfloat16"))
+    assert run.experiment().train.precision == "bfloat16"
+    assert run.info["starts"][0]["precision"] == ("float32" if emulated else "bfloat16")
+    assert (EMULATED in capsys.readouterr().out) is emulated
 
 
 def test_the_log_has_every_field(trained: Path) -> None:

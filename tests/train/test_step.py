@@ -154,6 +154,7 @@ def test_a_gradient_that_is_not_finite_skips_the_update_and_names_all_its_uttera
 def test_bfloat16_runs_the_model_only_and_keeps_parameters_losses_and_features_in_float32(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("aedo.train.precision.emulates_bfloat16", lambda device: False)
     step = step_of(precision="bfloat16", accumulate=1)
     seen: dict[str, torch.dtype] = {}
 

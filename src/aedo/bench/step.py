@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -13,8 +14,12 @@ from aedo.bench.parts import PARTS, SPEECH, Bench, Shape, Steps
 from aedo.bench.work import DTYPES, Work, work_of
 from aedo.errors import UserError
 from aedo.experiment import Experiment
+from aedo.nn.precision import EMULATED
 from aedo.schedule import value_at
 from aedo.score.tables import table
+from aedo.train.precision import computed
+
+log = logging.getLogger(__name__)
 
 USUAL_SECONDS = 12.0
 """Length of an utterance where only the size of the batch is known: the mean of LibriSpeech."""
@@ -42,6 +47,7 @@ class Breakdown:
     name: str
     device: str
     precision: str
+    """What is computed in."""
     threads: int | None
     shape: Shape
     sample_rate: int
@@ -141,7 +147,9 @@ def breakdown(name: str, experiment: Experiment, device: torch.device, wanted: W
     experiment = experiment.with_("train.accumulate", 1)
     shape = shape_of(experiment, wanted)
     vocabulary = LETTERS if experiment.tokenizer.kind == "char" else experiment.tokenizer.size
-    precision = experiment.train.precision
+    precision = computed(device, experiment.train.precision)
+    if precision != experiment.train.precision:
+        log.warning(EMULATED)
     rate = matrix_throughput(device, DTYPES[precision])
     bench = Bench(experiment, vocabulary, shape, device)
     return Breakdown(

@@ -66,7 +66,7 @@ def register(app: typer.Typer) -> None:
         chosen = choose(folder, checkpoint or None)
         cuts = _sets(folder, sets, data)
         where = device_of(device)
-        bits = precision_of(precision)
+        bits = precision_of(precision, where)
         results = [
             _decode(
                 Decoding(folder, c, where, beam=beam, kind=kind, nbest=nbest, precision=bits, settings=settings),

@@ -34,10 +34,10 @@ def load_transcriber(
     kind = kind_named(search) if search else None
     if kind == "ctc_greedy" and beam is not None:
         raise UserError("the best CTC path is a single one: give a beam or the search ctc, not both")
-    folder = RunFolder.open(run)
+    folder, where = RunFolder.open(run), device_of(device)
     taken = folder.checkpoint(checkpoint) if checkpoint else preferred(folder)
     recognizer = recognizer_of(
-        folder, taken, device_of(device), kind=kind, beam=beam, precision=precision_of(precision), settings=settings
+        folder, taken, where, kind=kind, beam=beam, precision=precision_of(precision, where), settings=settings
     )
     calibration, origin = Calibration.load(run), _origin(recognizer, taken)
     if calibration is not None and any(calibration.made_from.get(name) != value for name, value in origin.items()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from contextlib import nullcontext
 from typing import Literal, get_args
@@ -11,15 +12,24 @@ from torch import nn
 
 from aedo.errors import UserError
 from aedo.model.aed import AED
+from aedo.nn.precision import EMULATED, emulates_bfloat16
+
+log = logging.getLogger(__name__)
 
 Precision = Literal["float32", "bfloat16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
-def precision_of(name: str) -> Precision:
-    """UserError where `name` is none of the precisions."""
+def precision_of(name: str, device: str) -> Precision:
+    """The precision of this name.  float32, with a warning, where the device could only emulate bfloat16.
+
+    UserError where `name` is none of the precisions.
+    """
     for known in PRECISIONS:
         if known == name:
+            if known == "bfloat16" and emulates_bfloat16(torch.device(device).type):
+                log.warning(EMULATED)
+                return "float32"
             return known
     raise UserError(f"--precision {name}: unknown; use {', '.join(PRECISIONS)}")
 

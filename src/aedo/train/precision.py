@@ -6,6 +6,8 @@ from typing import Literal
 
 import torch
 
+from aedo.nn.precision import emulates_bfloat16
+
 Precision = Literal["float32", "bfloat16", "float16"]
 ScalerChoice = Literal["auto", "on", "off"]
 
@@ -13,10 +15,18 @@ LEAST_SCALE = 1.0
 """Gradients that overflow even at this scale are no matter of scaling."""
 
 
+def computed(device: torch.device, precision: Precision) -> Precision:
+    """What `precision` means on this device: float32 where bfloat16 would only be slower."""
+    return "float32" if precision == "bfloat16" and emulates_bfloat16(device.type) else precision
+
+
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """Matrix products in `precision`; parameters stay float32.  Source: Micikevicius et al. 2018."""
+    """Matrix products in `precision`, as far as it is `computed`; parameters stay float32.
+
+    Source: Micikevicius et al. 2018.
+    """
     kind = torch.float16 if precision == "float16" else torch.bfloat16
-    return torch.autocast(device.type, kind, enabled=precision != "float32")
+    return torch.autocast(device.type, kind, enabled=computed(device, precision) != "float32")
 
 
 def gradient_scaler(precision: Precision, choice: ScalerChoice, device: torch.device) -> torch.amp.GradScaler | None:

@@ -20,6 +20,7 @@ from aedo.errors import UserError
 from aedo.experiment import Experiment
 from aedo.files import explained, new_folder, remove_leftovers
 from aedo.model.aed import AED
+from aedo.nn.precision import EMULATED
 from aedo.run import RunFolder
 from aedo.train.checkpoint import tidy, weights_size
 from aedo.train.display import Display
@@ -30,6 +31,7 @@ from aedo.train.keep import fixed_epochs
 from aedo.train.machine import start_record
 from aedo.train.optimizers import MOMENTS
 from aedo.train.origin import Origin, adopted
+from aedo.train.precision import computed
 from aedo.train.signals import StopRequest
 from aedo.train.step import parameter_count
 from aedo.train.trainer import Settings, Sources, Trainer
@@ -122,7 +124,10 @@ def _set_up(
         torch.manual_seed(experiment.train.seed)
         model = experiment.build_model(vocabulary)
         said = [] if origin is None else [*origin.load_into(model), *origin.departures(experiment)]
-        record = start_record(device)
+        precision = computed(device, experiment.train.precision)
+        if precision != experiment.train.precision:
+            said.append(EMULATED)
+        record = {**start_record(device), "precision": precision}
         if run.complete:
             _check_same(run, experiment, opened, tokenizer, origin)
             info = run.info
