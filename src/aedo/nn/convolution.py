@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from aedo.config import Part
+from aedo.nn.depthwise import depthwise
 from aedo.nn.init import glorot_convolution_, linear
 from aedo.nn.norms import BatchNormConfig, FrameLayerNorm, LayerNormConfig, MaskedBatchNorm
 from aedo.nn.past import Past, with_past
@@ -47,12 +48,9 @@ class DepthwiseConvolution(nn.Conv1d):
 
     def convolve(self, x: Tensor) -> Tensor:
         """Of what is padded already."""
-        x = x.transpose(1, 2)
-        if x.device.type != "cpu":
-            return super().forward(x).transpose(1, 2)
-        # CPUs convolve pictures whose features lie side by side in memory, as they do here; sequences they turn around.
-        y = nn.functional.conv2d(x[:, :, None], self.weight[:, :, None], self.bias, groups=self.groups)
-        return y[:, :, 0].transpose(1, 2)
+        if x.device.type == "cpu":
+            return depthwise(x, self.weight, self.bias)
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 
 class ConvolutionConfig(Part):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from functools import cache
 
 import torch
@@ -28,8 +29,14 @@ def emulates_bfloat16(device: str) -> bool:
     """
     if device != "cpu" or platform.machine().lower() not in ("x86_64", "amd64"):
         return False
-    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities) and not any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    known = processor()
+    return bool(known) and not any(known.get(name) for name in ("avx512_bf16", "amx_bf16"))
+
+
+def processor() -> Mapping[str, object]:
+    """What torch knows of this processor, by torch's names; nothing where torch is too old to tell."""
+    known: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return known
 
 
 def autocast_kind(device: str) -> torch.dtype | None:
