@@ -5,7 +5,8 @@
 Four utterances of 10 s, 40 labels, the model of `base-24gb-v6`.  Parts: `step` (samples to update: features, forward,
 losses, backward, clipping, AdamW), `encoder` (samples to states), `decoder` (states to losses and back), `search1` and
 `search4` (beam 12, 40 steps, one and four utterances, behind the encoder).  SpecAugment is left out of both, dropout
-and zoneout are in both.  Each system lives in a process of its own; rounds alternate, the table shows medians.
+and zoneout are in both.  Each system does each part in a process of its own, a few times untimed at first; rounds
+alternate, the table shows medians.
 
 `--quick`: for a busy machine; one thread, few rounds, and processor time instead of time.  RETURNN is installed into an
 environment of its own (--env), which borrows torch from this one; --python names one that is there already.
@@ -41,6 +42,8 @@ from aedo.train.precision import Precision, computed
 PEERS = Path(__file__).parent / "peers"
 PARTS = ("encoder", "search1", "search4", "decoder", "step")
 RATE = 1e-5  # of learning: weights hardly move
+WARM = {"encoder": 2, "search1": 22, "search4": 6, "decoder": 3, "step": 3}
+"""Untimed rounds, until all is ready: tables of a search when it has had as many labels as there are."""
 VOCABULARY, UTTERANCES, SECONDS, LABELS, BEAM, STEPS = 10_025, 4, 10, 40, 12, 40
 UNDROPPED: dict[str, float] = dict.fromkeys(
     (
@@ -66,6 +69,12 @@ class Worker:
         self.process.stdin.write(json.dumps({"do": do, **what}) + "\n")
         self.process.stdin.flush()
         return self._answer()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.communicate()  # it ends with its input
 
     def check(self, what: str, precision: str) -> Any:
         out = self.folder / f"{self.name}.{what}"
@@ -157,7 +166,7 @@ def measure(workers: list[Worker], part: str, precision: str, rounds: int) -> li
     """Of each worker the rounds' times and the peak memory."""
     found: list[dict[str, list[float]]] = [defaultdict(list) for _ in workers]
     for worker in workers:
-        worker.ask("begin", part=part, precision=precision)
+        worker.ask("begin", part=part, precision=precision, rounds=WARM[part])
     for _ in range(rounds):
         for worker, mine in zip(workers, found):
             for kind, value in worker.ask("round").items():
@@ -193,15 +202,16 @@ def main() -> None:
         folder = Path(name)
         write_job(folder, experiment, threads)
         python = str(options.python or environment(options.env))
-        workers = [Worker(sys.executable, "aedo_speed.py", folder), Worker(python, "returnn_speed.py", folder)]
-        print(", ".join(worker.version for worker in workers), flush=True)
-        if not options.no_check:
-            for precision in precisions:
-                compare(workers, precision, parts)
+        systems = ((sys.executable, "aedo_speed.py"), (python, "returnn_speed.py"))
+        with Worker(*systems[0], folder) as mine, Worker(*systems[1], folder) as other:
+            print(f"{mine.version}, {other.version}", flush=True)
+            for precision in precisions if not options.no_check else []:
+                compare([mine, other], precision, parts)
         rows, kept = [], {}
         for precision in precisions:
             for part in parts:
-                ours, theirs = measure(workers, part, precision, rounds)
+                with Worker(*systems[0], folder) as mine, Worker(*systems[1], folder) as other:
+                    ours, theirs = measure([mine, other], part, precision, rounds)
                 kept[f"{part} {precision}"] = {"aedo": ours, "RETURNN": theirs, "floor": floor[precision][part]}
                 rows.append(row(part, precision, ours, theirs, floor[precision][part], clock))
                 print(" | ".join(rows[-1]), flush=True)

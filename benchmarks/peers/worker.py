@@ -1,6 +1,6 @@
 """A process that holds one system's model and does what the other end of its pipe asks (knows neither system).
 
-One JSON line in, one out: `check` writes results to compare to a file, `begin` makes a part ready and does it once,
+One JSON line in, one out: `check` writes results to compare to a file, `begin` makes a part ready and does it so often,
 `round` does it once more and tells its time, `end` tells the most memory it ever used.
 """
 
@@ -50,7 +50,8 @@ def serve(make: Callable[[Path, dict[str, Any]], System]) -> None:
             work = system.part(asked["part"], asked["precision"])
             _forget_peak()
             said = {"before": _memory("VmRSS")}
-            work()
+            for _ in range(asked.get("rounds", 1)):
+                work()
         elif asked["do"] == "round":
             assert work is not None
             gc.collect()
