@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from aedo.schedule import PowerDecay, Progress
-from aedo.train.gradients import GradientTransform, divide, truncated_normal
+from aedo.train.gradients import GradientTransform, divide, total_norm, truncated_normal
 from tests.train.test_step import at, batch, same, step_of
 
 
@@ -53,6 +53,18 @@ def test_a_norm_that_is_no_number_reaches_the_gradients() -> None:
     parameter.grad = torch.tensor([1.0, math.nan])
     assert math.isnan(GradientTransform(0.0, 1.0)([parameter], at(0)).item())
     assert parameter.grad.isnan().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_norm_is_that_of_all_gradients_however_they_lie_in_memory(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    gradients = [torch.randn(shape, dtype=dtype) for shape in ((30, 20), (5,), (), (2, 3, 4, 5))]
+    gradients = [gradients[0].t(), *gradients[1:3], gradients[3].to(memory_format=torch.channels_last)]
+    exact = torch.cat([gradient.double().flatten() for gradient in gradients]).norm()
+    found = total_norm(gradients)
+    assert (found.shape, found.dtype) == ((), dtype)
+    torch.testing.assert_close(found.double(), exact, rtol=1e-6, atol=0)
+    assert total_norm([]) == 0.0
 
 
 def test_decaying_noise_has_the_variance_of_its_source() -> None:
