@@ -238,8 +238,8 @@ def test_a_step_of_a_search_gives_the_same_with_gradients_and_without_and_from_t
             state = state.gather(torch.arange(2), torch.zeros(2, 3, dtype=torch.int64))
             logits, state = decoder.step(memory, torch.tensor([[1, 2, 3], [4, 3, 1]]), state)
             found.append((logits, state.weights, state.accumulated, state.lstm.cell))
-        tables = [kept.of_labels is not None for kept in decoder.products._tables.values()]
-        assert tables == ([] if grad else [table > 0, table > 0])  # of an LSTM and of the read-out
+        made = [kept.parts is not None for kept in decoder.products._tables.values()]
+        assert made == ([True, True] if table else [])  # of an LSTM and of the read-out
     for with_gradients, *without in zip(*found, strict=True):
         for each in without:
             torch.testing.assert_close(each, with_gradients, rtol=1e-4, atol=1e-5)

@@ -26,10 +26,12 @@ def test_values_and_gradients_are_those_of_torchs_convolution(
         torch.testing.assert_close(one, other)
 
 
-def test_an_input_without_gradient_gets_none() -> None:
-    weight = torch.randn(3, 1, 2, requires_grad=True)
-    depthwise(torch.randn(1, 4, 3), weight, None).sum().backward()
-    assert weight.grad is not None
+@pytest.mark.parametrize("wanted", [0, 1, 2])
+def test_each_gradient_comes_without_the_others(wanted: int) -> None:
+    inputs = [torch.randn(1, 4, 3), torch.randn(3, 1, 2), torch.randn(3)]
+    inputs[wanted].requires_grad_()
+    depthwise(*inputs).sum().backward()
+    assert [x.grad is not None for x in inputs] == [place == wanted for place in range(3)]
 
 
 def test_under_autocast_it_computes_in_its_type_and_parameters_get_gradients_in_theirs() -> None:

@@ -100,7 +100,7 @@ def test_labels_are_an_input_like_others_multiplied_or_looked_up(others: tuple[i
                 found = products.layer(layer, *inputs)
                 expected = layer(torch.cat([before, embedding(labels), behind], -1))
                 torch.testing.assert_close(found, expected, **tolerance)
-    assert [table.of_labels is not None for table in products._tables.values()] == [True]
+    assert [table.parts is not None for table in products._tables.values()] == [True]
 
 
 def test_a_table_is_made_when_as_many_labels_were_asked_for_as_there_are() -> None:
@@ -111,7 +111,7 @@ def test_a_table_is_made_when_as_many_labels_were_asked_for_as_there_are() -> No
         for _ in range(4):
             products.layer(layer, Embedded(torch.arange(10), embedding), x)
             (table,) = products._tables.values()
-            made.append(table.of_labels is not None)
+            made.append(table.parts is not None)
     assert made == [False, False, True, True]
     assert all(kept.original is not layer.weight for kept in products._kept.values())  # the whole is packed no more
 
@@ -127,7 +127,7 @@ def test_a_table_is_given_up_when_weights_change(changed: str) -> None:
         (layer if changed == "matrix" else embedding).weight.mul_(2.0)
     with torch.inference_mode():
         few = products.layer(layer, Embedded(labels[:9], embedding), x[:9])
-        assert [table.of_labels for table in products._tables.values()] == [None]
+        assert [table.parts for table in products._tables.values()] == [None]
         torch.testing.assert_close(few, layer(torch.cat([embedding(labels[:9]), x[:9]], -1)))
 
 
@@ -140,7 +140,7 @@ def test_there_is_no_table_with_gradients_nor_one_too_large(monkeypatch: pytest.
     monkeypatch.setattr(Products, "TABLE", 30 * 6 * 4 - 1)
     with torch.inference_mode():
         products.layer(layer, Embedded(labels, embedding), x)
-    assert [table.of_labels for table in products._tables.values()] == [None]
+    assert not products._tables
 
 
 def test_a_training_forgets_what_searches_made_ready() -> None:

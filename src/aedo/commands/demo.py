@@ -22,7 +22,7 @@ def demo(
     train: Annotated[str, typer.Option(help="Speech to train on: hours (1h) or utterances (1200).")] = "1h",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads; so small a model gains nothing from two.")] = 1,
 ) -> None:
-    """Speak a small corpus, train on it, recognise speakers and sentences never heard, and write a report.
+    """Speak a corpus, train on it, tune the search, recognise speakers and sentences never heard, and write a report.
 
     Needs the extras synth and report, no GPU and no download; about ten minutes on two CPU cores.  Interrupted, it goes
     on where it was.

@@ -29,26 +29,29 @@ class _Depthwise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.biased = bias is not None
-        return _turned(_convolved(_pictures(x), weight, None if bias is None else bias.to(x.dtype)))
+        taps, offset = weight.to(x.dtype)[:, :, None], None if bias is None else bias.to(x.dtype)
+        return _turned(torch.nn.functional.conv2d(_pictures(x), taps, offset, groups=len(weight)))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
-        to_x = None
+        to_x = to_weight = to_bias = None
         if ctx.needs_input_grad[0]:
             taps, shape = weight.to(x.dtype)[:, :, None], _pictures(x).shape
             of_pictures = conv2d_input(shape, taps, _pictures(gradient), groups=len(weight))  # type: ignore[no-untyped-call]
             to_x = _turned(of_pictures)
-        every = x.shape[0] * x.shape[2]  # feature of every utterance
-        to_weight = torch.nn.functional.conv2d(
-            x.transpose(1, 2).reshape(1, every, 1, -1),
-            gradient.transpose(1, 2).reshape(every, 1, 1, -1),
-            groups=every,
-        )
-        to_weight = to_weight.view(x.shape[0], *weight.shape).to(weight.dtype).sum(0)
-        return to_x, to_weight, gradient.sum((0, 1), dtype=weight.dtype) if ctx.biased else None
+        if ctx.needs_input_grad[1]:
+            every = x.shape[0] * x.shape[2]  # feature of every utterance
+            of_each = torch.nn.functional.conv2d(
+                x.transpose(1, 2).reshape(1, every, 1, -1),
+                gradient.transpose(1, 2).reshape(every, 1, 1, -1),
+                groups=every,
+            )
+            to_weight = of_each.view(x.shape[0], *weight.shape).to(weight.dtype).sum(0)
+        if ctx.needs_input_grad[2]:
+            to_bias = gradient.sum((0, 1), dtype=weight.dtype)
+        return to_x, to_weight, to_bias
 
 
 def _pictures(x: Tensor) -> Tensor:
@@ -60,7 +63,3 @@ def _pictures(x: Tensor) -> Tensor:
 def _turned(x: Tensor) -> Tensor:
     """[B, D, 1, N] -> [B, N, D]."""
     return x[:, :, 0].transpose(1, 2)
-
-
-def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return torch.nn.functional.conv2d(x, weight.to(x.dtype)[:, :, None], bias, groups=len(weight))

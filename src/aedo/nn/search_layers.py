@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from aedo.nn.precision import autocast_kind
 from aedo.nn.product import packed, packs, product
 
 _WHOLE = 128
@@ -28,10 +29,6 @@ class _Kept(NamedTuple):
     """May have more rows than the original: zeros."""
 
 
-_States: TypeAlias = "tuple[tuple[int, int], tuple[int, int]]"
-"""Of a matrix and of the embeddings."""
-
-
 class Embedded(NamedTuple):
     """Labels whose embeddings are an input of a layer."""
 
@@ -50,13 +47,12 @@ class _Table(NamedTuple):
 
     original: Tensor
     """Held, so that no other gets its id."""
-    state: _States
+    states: tuple[tuple[int, int], tuple[int, int]]
+    """Of the matrix and of the embeddings."""
     asked: int
-    """Labels so far."""
-    of_labels: Tensor | None
-    """[V, O]: every label's part of the product; None before it pays."""
-    others: Tensor | None
-    """[O, I - E]: the columns of the other inputs."""
+    """Labels before there was a table."""
+    parts: tuple[Tensor, Tensor] | None
+    """Every label's part of the product [V, O], and the columns of the other inputs [O, I - E]; None before it pays."""
 
 
 class Products:
@@ -102,12 +98,13 @@ class Products:
         """The linear layer of inputs [..., I1], [..., I2] and so on side by side; labels are one of them at most."""
         for place, x in enumerate(inputs):
             if isinstance(x, Embedded) and not torch.is_grad_enabled():
-                table = self._table(x, sum(map(_width, inputs[:place])), weight)
-                if table.of_labels is not None and table.others is not None:
-                    of_label = nn.functional.embedding(x.labels, table.of_labels)
+                parts = self._parts(x, sum(map(_width, inputs[:place])), weight)
+                if parts is not None:
+                    of_labels, columns = parts
+                    y = nn.functional.embedding(x.labels, of_labels)
                     if len(inputs) == 1:
-                        return of_label if bias is None else of_label.add_(bias)
-                    return self(_joined([*inputs[:place], *inputs[place + 1 :]]), table.others, bias).add_(of_label)
+                        return y if bias is None else y.add_(bias)
+                    return y.add_(self(_joined([*inputs[:place], *inputs[place + 1 :]]), columns, bias))
         return self(_joined(inputs), weight, bias)
 
     def forget(self) -> None:
@@ -115,23 +112,24 @@ class Products:
         self._kept.clear()
         self._tables.clear()
 
-    def _table(self, x: Embedded, first: int, weight: Tensor) -> _Table:
-        """Of a matrix whose columns from `first` on belong to the labels."""
+    def _parts(self, x: Embedded, first: int, weight: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Those of a matrix whose columns from `first` on belong to the labels; None where there is no table (yet)."""
         embeddings, kind = x.embedding.weight, _kind(weight)
-        at, state = (id(weight), kind), (_state(weight), _state(embeddings))
+        if weight.device.type != "cpu" or len(embeddings) * len(weight) * kind.itemsize > self.TABLE:
+            return None
+        at, states = (id(weight), kind), (_state(weight), _state(embeddings))
         table = self._tables.get(at)
-        if table is None or table.state != state:
-            table = _Table(weight, state, 0, None, None)
-        if table.of_labels is None:
+        if table is None or table.states != states:
+            table = _Table(weight, states, 0, None)
+        if table.parts is None:
             table = table._replace(asked=table.asked + x.labels.numel())
-            small = len(embeddings) * len(weight) * kind.itemsize <= self.TABLE
-            if small and weight.device.type == "cpu" and table.asked >= len(embeddings):
+            if table.asked >= len(embeddings):
                 before, columns, behind = weight.tensor_split([first, first + embeddings.shape[1]], dim=1)
                 of_labels = nn.functional.linear(embeddings, columns)
-                table = table._replace(of_labels=of_labels, others=torch.cat([before, behind], 1))
+                table = table._replace(parts=(of_labels, torch.cat([before, behind], 1)))
                 self._kept.pop(at, None)
             self._tables[at] = table
-        return table
+        return table.parts
 
     def _of(self, weight: Tensor, kind: torch.dtype, rows: int) -> Tensor:
         at, state = (id(weight), kind), _state(weight)
@@ -149,8 +147,7 @@ class Products:
 
 def _kind(weight: Tensor) -> torch.dtype:
     """In which a matrix is multiplied."""
-    device = weight.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+    return autocast_kind(weight.device.type) or weight.dtype
 
 
 def _width(x: Tensor | Embedded) -> int:
